@@ -1,0 +1,29 @@
+/* The address that this host advertises. */
+#pragma once
+
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+typedef struct HostAddress {
+    char address4[INET_ADDRSTRLEN]; /* "": none */
+    char address6[INET6_ADDRSTRLEN];
+    /* For the log: "source address of the route to 192.0.2.2", "interface eth0". */
+    char origin[96];
+} HostAddress;
+
+/* advertise: an IPv4 or IPv6 address (taken as it is), an interface's name (its first global
+ * addresses, of both families), or NULL: for each family the source address of the route to
+ * `remote` (where etcd answered from; may be NULL), else of the default route. Never loopback,
+ * link-local or Docker's own bridges unless said so. Does not block and sends no packet. 0;
+ * -ENODEV: no such interface or it has no address; -EADDRNOTAVAIL: not to be found; another
+ * errno: no memory or descriptors. */
+int host_address_find(HostAddress *ret, const char *advertise, const struct sockaddr *remote);
+
+/* Does the text carry this very address (not as a part of a longer one: 10.0.0.1 is not in
+ * 10.0.0.12:80)? IPv6 is looked for as inet_ntop() spells it, and not found right beside another
+ * colon, where nobody could tell where it ends: with a port it must be in brackets. */
+bool address_in_text(const char *text, const char *address);
+
+/* Does the text carry any address of this host's interfaces, loopback addresses excepted? */
+bool local_address_in_text(const char *text);

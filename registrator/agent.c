@@ -1,0 +1,775 @@
+#include "agent.h"
+
+#include "address.h"
+#include "catalog.h"
+#include "control.h"
+#include "docker.h"
+#include "log.h"
+#include "publisher.h"
+#include "rules.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-id128.h>
+#include <time.h>
+
+enum {
+    EXIT_NOT_POSSIBLE = 2,
+    INSPECT_RETRY_US = 1000000, /* after an inspect that got no good answer */
+};
+
+struct Agent {
+    int argc;
+    char **argv;
+    bool dry_run;
+    Settings *settings;
+    Rules rules;
+    const char **labels; /* behind rules.labels */
+    HostAddress address;
+    char *engine_id; /* NULL: Docker has not been reached yet */
+
+    sd_event *event;
+    Docker *docker;
+    Catalog *catalog;
+    Publisher *publisher;
+    Control *control; /* NULL in a dry run */
+    sd_event_source *expiry, *grace, *inspect_retry;
+
+    bool listed; /* Docker's list has come at least once */
+    bool first_list; /* of this connection: what it shows is no drift */
+    bool settled; /* every container of the list was inspected */
+    bool address_missing; /* said so in the log */
+    bool ready;
+    bool etcd_lost; /* said so in the log */
+    char *docker_why; /* why Docker is away, or NULL */
+    char *status; /* last told to systemd */
+};
+
+static uint64_t boottime_us(Agent *agent)
+{
+    uint64_t usec = 0;
+
+    (void)sd_event_now(agent->event, CLOCK_BOOTTIME, &usec);
+    return usec;
+}
+
+static void arm(sd_event_source *source, uint64_t wait_us)
+{
+    (void)sd_event_source_set_time_relative(source, wait_us);
+    (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* What systemd is told. */
+
+static int make_status(Agent *agent, char **ret)
+{
+    const char *why = agent->publisher ? publisher_why(agent->publisher) : "";
+
+    if (agent->docker_why)
+        return asprintf(ret, "Docker is away: %s", agent->docker_why);
+    if (!agent->publisher || !agent->listed)
+        return asprintf(ret, "Connecting to Docker at %s", docker_url(agent->docker));
+    if (*why != '\0')
+        return asprintf(ret, "etcd is away: %s", why);
+    if (agent->address_missing)
+        return asprintf(ret, "No address to advertise: set --advertise");
+    return asprintf(ret, "%zu keys of %zu running containers in %s", publisher_settled(agent->publisher),
+                    catalog_running(agent->catalog), store_describe(publisher_store(agent->publisher)));
+}
+
+static void update_status(Agent *agent)
+{
+    CLEANUP_FREE char *status = NULL;
+
+    if (make_status(agent, &status) < 0) {
+        status = NULL;
+        return;
+    }
+    if (agent->status && strcmp(status, agent->status) == 0)
+        return;
+    (void)sd_notifyf(0, "STATUS=%s", status);
+    free(agent->status);
+    agent->status = TAKE_PTR(status);
+}
+
+/* Ready: the first list is published; or what keeps us from it is not ours to mend. */
+static void check_ready(Agent *agent)
+{
+    bool published = agent->settled && publisher_state(agent->publisher) == PUBLISHER_ONLINE &&
+                     publisher_is_idle(agent->publisher);
+    bool hindered = agent->docker_why || (agent->publisher && *publisher_why(agent->publisher) != '\0');
+
+    update_status(agent);
+    if (agent->dry_run && (published || hindered)) {
+        if (hindered)
+            log_error("%s", agent->docker_why ? agent->docker_why : publisher_why(agent->publisher));
+        (void)sd_event_exit(agent->event, hindered ? EXIT_NOT_POSSIBLE : EXIT_SUCCESS);
+        return;
+    }
+    if (agent->ready || (!published && !hindered))
+        return;
+    agent->ready = true;
+    (void)sd_notify(0, "READY=1");
+}
+
+/* The advertised address. */
+
+static bool has_address(const HostAddress *address)
+{
+    return *address->address4 != '\0' || *address->address6 != '\0';
+}
+
+static bool same_address(const HostAddress *a, const HostAddress *b)
+{
+    return strcmp(a->address4, b->address4) == 0 && strcmp(a->address6, b->address6) == 0;
+}
+
+static void use_address(Agent *agent)
+{
+    agent->rules.address4 = *agent->address.address4 != '\0' ? agent->address.address4 : NULL;
+    agent->rules.address6 = *agent->address.address6 != '\0' ? agent->address.address6 : NULL;
+}
+
+static void find_address(Agent *agent)
+{
+    struct sockaddr_storage remote;
+    HostAddress found;
+    bool known = etcd_remote(store_etcd(publisher_store(agent->publisher)), &remote);
+    int r = host_address_find(&found, agent->settings->advertise, known ? (struct sockaddr *)&remote : NULL);
+
+    if (r < 0) {
+        /* What was advertised stays: an interface that is down for a moment takes no container away. */
+        if (!agent->address_missing && !has_address(&agent->address))
+            log_error_errno(r, "Found no address to advertise (%s): %m; set --advertise to this host's address "
+                               "or interface",
+                            agent->settings->advertise ? agent->settings->advertise : "no route says which");
+        agent->address_missing = !has_address(&agent->address);
+        return;
+    }
+    agent->address_missing = false;
+    if (same_address(&found, &agent->address))
+        return;
+    agent->address = found;
+    log_info("Advertising %s%s%s (%s)", found.address4, *found.address4 && *found.address6 ? " and " : "",
+             found.address6, found.origin);
+    use_address(agent);
+    catalog_set_rules(agent->catalog, &agent->rules, agent->settings->docker_environment, false);
+}
+
+static bool is_own_value(void *userdata, const char *value)
+{
+    Agent *agent = userdata;
+
+    find_address(agent);
+    return address_in_text(value, agent->address.address4) || address_in_text(value, agent->address.address6) ||
+           local_address_in_text(value);
+}
+
+static const char *advertised_address(void *userdata)
+{
+    Agent *agent = userdata;
+
+    find_address(agent);
+    return *agent->address.address4 != '\0' ? agent->address.address4 : agent->address.address6;
+}
+
+/* The publisher and its store. */
+
+static void check_settled(Agent *agent)
+{
+    if (!agent->listed || catalog_unanswered(agent->catalog) > 0)
+        return;
+    if (!agent->settled) {
+        agent->settled = true;
+        publisher_drop_orphans(agent->publisher);
+    }
+    publisher_release(agent->publisher);
+}
+
+static void on_publisher_state(void *userdata, PublisherState state, const char *why)
+{
+    Agent *agent = userdata;
+    bool lost = *why != '\0' && (state == PUBLISHER_CLOSED || state == PUBLISHER_DEGRADED);
+
+    if (lost && !agent->etcd_lost)
+        log_write(LOG_WARNING, 0, LOG_EVENT_ETCD_LOST, NULL, NULL, NULL, "%s", why);
+    else if (lost)
+        log_debug("%s", why);
+    if (lost)
+        agent->etcd_lost = true;
+    if (state == PUBLISHER_ONLINE) {
+        log_info("Publishing to %s", store_describe(publisher_store(agent->publisher)));
+        agent->etcd_lost = false;
+        find_address(agent);
+    }
+    check_ready(agent);
+}
+
+static void on_lease_lost(void *userdata)
+{
+    Agent *agent = userdata;
+
+    /* Whoever was away for so long may have missed what Docker did meanwhile: hear it before writing. */
+    if (!docker_connected(agent->docker))
+        return;
+    publisher_hold(agent->publisher);
+    docker_list(agent->docker);
+}
+
+static void on_heartbeat(void *userdata)
+{
+    find_address(userdata);
+    update_status(userdata);
+}
+
+static void on_planned(void *userdata, const char *what, const char *key, const char *value, const char *holder)
+{
+    (void)userdata;
+    printf("%s %s", what, key);
+    if (value)
+        printf(" %s", value);
+    if (holder)
+        printf(" (there now: %s)", holder);
+    printf("\n");
+}
+
+static void on_idle(void *userdata)
+{
+    check_ready(userdata);
+}
+
+static int make_identity(const Agent *agent, char **ret)
+{
+    char machine[SD_ID128_STRING_MAX] = "";
+    sd_id128_t id;
+
+    /* A container may have no machine ID: the engine's and the node's name must do there. */
+    if (sd_id128_get_machine(&id) >= 0)
+        (void)sd_id128_to_string(id, machine);
+    return asprintf(ret, "%s|%s|%s", agent->engine_id, machine, agent->settings->node) < 0 ? -ENOMEM : 0;
+}
+
+static size_t strv_length(char *const *strings)
+{
+    size_t n = 0;
+
+    while (strings[n])
+        n++;
+    return n;
+}
+
+static int make_store(Agent *agent, uint64_t previous_lease, Store **ret)
+{
+    const Settings *settings = agent->settings;
+    CLEANUP_FREE char *identity = NULL;
+    CLEANUP_FREE char *directory = rules_directory(settings);
+    bool shows_address = settings->ports == PORTS_PUBLISHED && (template_uses(settings->value, FIELD_ADDRESS) ||
+                                                                template_uses(settings->key, FIELD_ADDRESS));
+    int r = make_identity(agent, &identity);
+
+    if (r < 0)
+        return r;
+    return store_new(ret, agent->event,
+                     &(StoreConfig){
+                         .etcd = { .endpoints = settings->etcd_endpoints,
+                                   .n_endpoints = strv_length(settings->etcd_endpoints),
+                                   .ca = settings->etcd_ca,
+                                   .cert = settings->etcd_cert,
+                                   .key = settings->etcd_key },
+                         .api = settings->etcd_api,
+                         .ttl_s = settings->ttl_s,
+                         .identity = identity,
+                         .layout = template_prefix(settings->key),
+                         .directory = directory,
+                         .read_only = agent->dry_run,
+                         .previous_lease = previous_lease,
+                         .is_own_value = shows_address ? is_own_value : NULL,
+                         .address = advertised_address,
+                         .userdata = agent,
+                     });
+}
+
+static PublisherConfig publisher_config(const Agent *agent)
+{
+    return (PublisherConfig){
+        .heartbeat_s = agent->settings->heartbeat_s,
+        .ttl_s = agent->settings->ttl_s,
+        .replace = agent->settings->on_conflict == ON_CONFLICT_REPLACE,
+        .dry_run = agent->dry_run,
+    };
+}
+
+static const PublisherHandlers publisher_handlers = {
+    .state_changed = on_publisher_state,
+    .lease_lost = on_lease_lost,
+    .heartbeat = on_heartbeat,
+    .planned = on_planned,
+    .idle = on_idle,
+};
+
+/* The store's lease carries the engine's identity: without having met Docker there is nothing to open. */
+static int make_publisher(Agent *agent)
+{
+    CLEANUP(store_free_p) Store *store = NULL;
+    PublisherConfig config = publisher_config(agent);
+    uint64_t previous = agent->publisher ? store_lease(publisher_store(agent->publisher)) : 0;
+    int r = make_store(agent, previous, &store);
+
+    if (r < 0)
+        return r;
+    if (agent->publisher) {
+        publisher_reconfigure(agent->publisher, TAKE_PTR(store), &config);
+        return 0;
+    }
+    r = publisher_new(&agent->publisher, agent->event, store, &config, &publisher_handlers, agent);
+    if (r >= 0)
+        store = NULL;
+    return r;
+}
+
+/* The catalog's wishes. */
+
+static const char *owner_name(const CatalogEntry *entry)
+{
+    return entry->container ? entry->container->name : entry->id;
+}
+
+static void sink_want(void *userdata, const CatalogEntry *entry, const char *key, const char *value)
+{
+    Agent *agent = userdata;
+    int r = publisher_want(agent->publisher, key, value, owner_name(entry));
+
+    if (r < 0)
+        log_error_errno(r, "Failed to note key %s, container %s goes without it until it changes: %m", key,
+                        owner_name(entry));
+}
+
+static void sink_unwant(void *userdata, const CatalogEntry *entry, const char *key, const char *after)
+{
+    Agent *agent = userdata;
+
+    (void)entry;
+    publisher_unwant(agent->publisher, key, after);
+}
+
+static bool sink_inspect(void *userdata, const char *id, uint64_t ticket)
+{
+    Agent *agent = userdata;
+
+    return docker_inspect(agent->docker, id, ticket) >= 0;
+}
+
+/* What Docker says. */
+
+static void arm_expiry(Agent *agent)
+{
+    uint64_t now = boottime_us(agent), next = catalog_expire(agent->catalog, now);
+
+    if (next > 0)
+        arm(agent->expiry, next - now);
+    else
+        (void)sd_event_source_set_enabled(agent->expiry, SD_EVENT_OFF);
+}
+
+static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    arm_expiry(userdata);
+    return 0;
+}
+
+static int on_inspect_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    Agent *agent = userdata;
+
+    (void)source;
+    (void)usec;
+    catalog_ask(agent->catalog);
+    return 0;
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    Agent *agent = userdata;
+
+    (void)source;
+    (void)usec;
+    log_warning("Docker has been away for %u s (--docker-grace), withdrawing its containers' keys",
+                agent->settings->docker_grace_s);
+    catalog_set_docker_away(agent->catalog, true);
+    return 0;
+}
+
+static void on_docker_connected(void *userdata, const char *engine_id)
+{
+    Agent *agent = userdata;
+    bool other = !agent->engine_id || strcmp(agent->engine_id, engine_id) != 0;
+    char *copy = other ? strdup(engine_id) : NULL;
+    int r = 0;
+
+    log_info("Connected to Docker at %s (API %s)", docker_url(agent->docker), docker_api_version(agent->docker));
+    (void)sd_event_source_set_enabled(agent->grace, SD_EVENT_OFF);
+    free(agent->docker_why);
+    agent->docker_why = NULL;
+    agent->first_list = true;
+    catalog_forget_questions(agent->catalog);
+    if (copy) {
+        free(agent->engine_id);
+        agent->engine_id = copy;
+        r = make_publisher(agent);
+    } else if (other) {
+        r = -ENOMEM;
+    }
+    if (r < 0) {
+        log_error_errno(r, "Failed to set up the way to etcd: %m");
+        (void)sd_event_exit(agent->event, r);
+    }
+}
+
+static void on_docker_lost(void *userdata, const char *why)
+{
+    Agent *agent = userdata;
+
+    log_write(LOG_WARNING, 0, LOG_EVENT_DOCKER_LOST, NULL, NULL, NULL, "%s", why);
+    catalog_forget_questions(agent->catalog);
+    free(agent->docker_why);
+    agent->docker_why = strdup(why);
+    if (sd_event_source_get_enabled(agent->grace, NULL) == 0)
+        arm(agent->grace, (uint64_t)agent->settings->docker_grace_s * 1000000);
+    if (agent->publisher)
+        publisher_release(agent->publisher);
+    check_ready(agent);
+}
+
+static void on_list_begin(void *userdata)
+{
+    Agent *agent = userdata;
+
+    catalog_list_begin(agent->catalog);
+}
+
+static void on_listed(void *userdata, Container *container)
+{
+    Agent *agent = userdata;
+
+    catalog_listed(agent->catalog, container);
+}
+
+static void on_list_end(void *userdata, bool complete)
+{
+    Agent *agent = userdata;
+
+    catalog_list_end(agent->catalog, complete);
+    catalog_ask(agent->catalog);
+    if (!complete)
+        return;
+    agent->listed = true;
+    catalog_set_docker_away(agent->catalog, false);
+    if (!agent->first_list)
+        publisher_audit(agent->publisher);
+    if (catalog_unanswered(agent->catalog) == 0)
+        agent->first_list = false;
+    check_settled(agent);
+    check_ready(agent);
+}
+
+static void on_docker_event(void *userdata, const DockerEvent *event)
+{
+    Agent *agent = userdata;
+
+    log_debug("Docker: %s %.12s", docker_action_to_string(event->action), event->id);
+    catalog_event(agent->catalog, event, boottime_us(agent));
+    arm_expiry(agent);
+}
+
+static void on_inspected(void *userdata, const char *id, uint64_t ticket, Container *container, int error)
+{
+    Agent *agent = userdata;
+    CatalogInspected found = CATALOG_SAME;
+
+    if (error != 0 && error != -ENOENT) {
+        log_warning_errno(error, "Failed to inspect container %.12s, trying again: %m", id);
+        catalog_inspect_failed(agent->catalog, id, ticket);
+        arm(agent->inspect_retry, INSPECT_RETRY_US);
+    } else {
+        found = catalog_inspected(agent->catalog, id, ticket, container);
+    }
+    if (found == CATALOG_DRIFTED && !agent->first_list) {
+        log_notice("Docker's list showed a change of container %.12s that no event had told, connecting anew", id);
+        docker_reconnect(agent->docker);
+    }
+    if (catalog_unanswered(agent->catalog) > 0)
+        return;
+    agent->first_list = false;
+    check_settled(agent);
+    check_ready(agent);
+}
+
+static const DockerHandlers docker_handlers = {
+    .connected = on_docker_connected,
+    .list_begin = on_list_begin,
+    .listed = on_listed,
+    .list_end = on_list_end,
+    .event = on_docker_event,
+    .inspected = on_inspected,
+    .lost = on_docker_lost,
+};
+
+static StatusSource status_source(void *userdata)
+{
+    Agent *agent = userdata;
+
+    return (StatusSource){
+        .node = agent->settings->node,
+        .docker_url = docker_url(agent->docker),
+        .docker_api = docker_api_version(agent->docker),
+        .docker_why = agent->docker_why    ? agent->docker_why
+                      : agent->listed      ? NULL
+                                           : "connecting",
+        .address4 = agent->rules.address4,
+        .address6 = agent->rules.address6,
+        .host_drained = catalog_is_host_drained(agent->catalog),
+        .catalog = agent->catalog,
+        .publisher = agent->publisher,
+    };
+}
+
+static int make_control(Agent *agent)
+{
+    agent->control = control_free(agent->control);
+    return control_new(&agent->control, agent->event, agent->settings->control, agent->settings->listen,
+                       agent->catalog, status_source, agent);
+}
+
+static int make_docker(Agent *agent)
+{
+    const Settings *settings = agent->settings;
+
+    return docker_new(&agent->docker, agent->event,
+                      &(DockerConfig){ .url = settings->docker_url,
+                                       .ca = settings->docker_ca,
+                                       .cert = settings->docker_cert,
+                                       .key = settings->docker_key,
+                                       .resync_s = settings->docker_resync_s },
+                      &agent->rules.labels, &docker_handlers, agent);
+}
+
+/* Signals. */
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    Agent *agent = userdata;
+
+    (void)source;
+    log_info("Got %s, ending; the keys stay in etcd for up to %u s", strsignal((int)info->ssi_signo),
+             agent->settings->ttl_s);
+    (void)sd_notify(0, "STOPPING=1");
+    return sd_event_exit(agent->event, EXIT_SUCCESS);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_texts(char *const *a, char *const *b)
+{
+    size_t n = strv_length(a);
+
+    if (n != strv_length(b))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(a[i], b[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool same_docker(const Settings *a, const Settings *b)
+{
+    return same_text(a->docker_url, b->docker_url) && same_text(a->docker_ca, b->docker_ca) &&
+           same_text(a->docker_cert, b->docker_cert) && same_text(a->docker_key, b->docker_key) &&
+           a->docker_resync_s == b->docker_resync_s;
+}
+
+static bool same_store(const Settings *a, const Settings *b)
+{
+    return same_texts(a->etcd_endpoints, b->etcd_endpoints) && a->etcd_api == b->etcd_api &&
+           same_text(a->etcd_ca, b->etcd_ca) && same_text(a->etcd_cert, b->etcd_cert) &&
+           same_text(a->etcd_key, b->etcd_key) && same_text(a->etcd_user, b->etcd_user) &&
+           same_text(a->etcd_password_file, b->etcd_password_file) && a->ttl_s == b->ttl_s &&
+           strcmp(a->node, b->node) == 0 &&
+           strcmp(template_prefix(a->key), template_prefix(b->key)) == 0;
+}
+
+/* settings: taken. What did not change goes on undisturbed. */
+static int apply_settings(Agent *agent, Settings *settings)
+{
+    CLEANUP(settings_free_p) Settings *old = agent->settings;
+    CLEANUP_FREE const char **old_labels = agent->labels;
+    PublisherConfig config;
+    int r;
+
+    agent->settings = settings;
+    agent->labels = NULL;
+    log_set_level(settings->log_level);
+    r = rules_from_settings(&agent->rules, settings, &agent->labels);
+    if (r < 0)
+        return r;
+    use_address(agent);
+    docker_set_labels(agent->docker, &agent->rules.labels);
+    if (!same_docker(old, settings)) {
+        agent->docker = docker_free(agent->docker);
+        r = make_docker(agent);
+        if (r < 0)
+            return r;
+        catalog_forget_questions(agent->catalog);
+    }
+    if (!same_text(old->control, settings->control) || !same_text(old->listen, settings->listen)) {
+        r = make_control(agent);
+        if (r < 0)
+            return r;
+    }
+    if (agent->publisher && !same_store(old, settings)) {
+        r = make_publisher(agent);
+        if (r < 0)
+            return r;
+    } else if (agent->publisher) {
+        config = publisher_config(agent);
+        publisher_reconfigure(agent->publisher, NULL, &config);
+        find_address(agent);
+    }
+    catalog_set_rules(agent->catalog, &agent->rules, settings->docker_environment, true);
+    return 0;
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    Agent *agent = userdata;
+    Settings *settings = NULL;
+    SettingsAction action;
+    CLEANUP_FREE char *error = NULL;
+    uint64_t now = 0;
+    int operand, r;
+
+    (void)source;
+    (void)info;
+    (void)sd_event_now(agent->event, CLOCK_MONOTONIC, &now);
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now);
+    r = settings_load(&settings, agent->argc, agent->argv, &action, &operand, &error);
+    if (r < 0)
+        log_error("Settings not read again, the old ones stay: %s", error ? error : strerror(-r));
+    else if ((r = apply_settings(agent, settings)) < 0)
+        return sd_event_exit(agent->event, r);
+    else
+        log_info("Settings read again");
+    (void)sd_notify(0, "READY=1");
+    return 0;
+}
+
+static int add_signal(Agent *agent, int number, sd_event_signal_handler_t handler)
+{
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, number);
+    if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+        return -errno;
+    return sd_event_add_signal(agent->event, NULL, number, handler, agent);
+}
+
+static int add_timer(Agent *agent, sd_event_source **ret, sd_event_time_handler_t handler)
+{
+    int r = sd_event_add_time_relative(agent->event, ret, CLOCK_BOOTTIME, 0, 10000, handler, agent);
+
+    return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+}
+
+static int add_sources(Agent *agent)
+{
+    int r;
+
+    r = add_signal(agent, SIGTERM, on_terminate);
+    if (r >= 0)
+        r = add_signal(agent, SIGINT, on_terminate);
+    if (r >= 0)
+        r = add_signal(agent, SIGHUP, on_reload);
+    if (r >= 0)
+        r = add_timer(agent, &agent->expiry, on_expiry);
+    if (r >= 0)
+        r = add_timer(agent, &agent->grace, on_grace_over);
+    if (r >= 0)
+        r = add_timer(agent, &agent->inspect_retry, on_inspect_retry);
+    return r;
+}
+
+int agent_new(Agent **ret, Settings *settings, int argc, char **argv, bool dry_run)
+{
+    CLEANUP(agent_free_p) Agent *agent = calloc(1, sizeof(*agent));
+    int r;
+
+    if (!agent) {
+        settings_free(settings);
+        return -ENOMEM;
+    }
+    agent->settings = settings;
+    agent->argc = argc;
+    agent->argv = argv;
+    agent->dry_run = dry_run;
+    r = rules_from_settings(&agent->rules, settings, &agent->labels);
+    if (r < 0)
+        return r;
+    r = sd_event_new(&agent->event);
+    if (r < 0)
+        return r;
+    /* Pinged as the loop turns: a loop that hangs is ended by systemd. */
+    r = sd_event_set_watchdog(agent->event, true);
+    if (r < 0)
+        return r;
+    r = add_sources(agent);
+    if (r < 0)
+        return r;
+    r = catalog_new(&agent->catalog, &agent->rules, settings->docker_environment,
+                    &(CatalogSink){ .want = sink_want,
+                                    .unwant = sink_unwant,
+                                    .inspect = sink_inspect,
+                                    .userdata = agent });
+    if (r < 0)
+        return r;
+    r = make_docker(agent);
+    if (r >= 0 && !dry_run)
+        r = make_control(agent);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(agent);
+    return 0;
+}
+
+Agent *agent_free(Agent *agent)
+{
+    if (!agent)
+        return NULL;
+    control_free(agent->control);
+    docker_free(agent->docker);
+    catalog_free(agent->catalog);
+    publisher_free(agent->publisher);
+    sd_event_source_disable_unref(agent->expiry);
+    sd_event_source_disable_unref(agent->grace);
+    sd_event_source_disable_unref(agent->inspect_retry);
+    sd_event_unref(agent->event);
+    settings_free(agent->settings);
+    free(agent->labels);
+    free(agent->engine_id);
+    free(agent->docker_why);
+    free(agent->status);
+    free(agent);
+    return NULL;
+}
+
+int agent_run(Agent *agent)
+{
+    update_status(agent);
+    return sd_event_loop(agent->event);
+}

@@ -1,0 +1,713 @@
+#include "catalog.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+/* Who has which key: two containers whose names come out alike must not write the same one in turn. */
+typedef struct Claim {
+    CatalogEntry *owner;
+    UT_hash_handle hh;
+    char key[];
+} Claim;
+
+enum {
+    STOPPED_MAX = 256, /* stopped containers kept for status; the next list would forget them all anyway */
+    /* After its stop timeout dockerd sends SIGKILL: that event must come before we take the container back. */
+    STOP_MARGIN_US = 1000000,
+    KILL_TIMEOUT_US = 10000000, /* SIGKILL to a process that cannot die (uninterruptible): look again */
+};
+
+struct Catalog {
+    const Rules *rules;
+    bool environment;
+    CatalogSink sink;
+    CatalogEntry *entries;
+    Claim *claims;
+    uint64_t clock; /* counts events and questions: which came first */
+    uint64_t list_begin; /* the clock when the list under way was asked for; 0: none is */
+    size_t n_stopped;
+    bool docker_away, host_drained;
+    char **held; /* IDs of containers that the operator holds out */
+    size_t n_held;
+};
+
+int catalog_new(Catalog **ret, const Rules *rules, bool environment, const CatalogSink *sink)
+{
+    Catalog *catalog = calloc(1, sizeof(*catalog));
+
+    if (!catalog)
+        return -ENOMEM;
+    catalog->rules = rules;
+    catalog->environment = environment;
+    catalog->sink = *sink;
+    *ret = catalog;
+    return 0;
+}
+
+static Claim *find_claim(Catalog *catalog, const char *key)
+{
+    Claim *claim;
+
+    HASH_FIND_STR(catalog->claims, key, claim);
+    return claim;
+}
+
+/* False: the key is another container's, or there is no memory to note that it is this one's. */
+static bool claim_key(Catalog *catalog, CatalogEntry *entry, const char *key)
+{
+    Claim *claim = find_claim(catalog, key);
+    size_t size = strlen(key) + 1;
+
+    if (claim)
+        return claim->owner == entry;
+    claim = calloc(1, sizeof(*claim) + size);
+    if (!claim)
+        return false;
+    claim->owner = entry;
+    memcpy(claim->key, key, size);
+    HASH_ADD_STR(catalog->claims, key, claim);
+    return true;
+}
+
+static void release_key(Catalog *catalog, CatalogEntry *entry, const char *key)
+{
+    Claim *claim = find_claim(catalog, key);
+
+    if (!claim || claim->owner != entry)
+        return;
+    HASH_DEL(catalog->claims, claim);
+    free(claim);
+}
+
+static const Record *find_record(const Records *records, const char *key)
+{
+    for (size_t i = 0; i < records->n_items; i++)
+        if (records->items[i].reason == REASON_NONE && strcmp(records->items[i].key, key) == 0)
+            return &records->items[i];
+    return NULL;
+}
+
+/* Reasons that are not the container's facts; they come before those that are. */
+static Reason own_reason(const Catalog *catalog, const CatalogEntry *entry)
+{
+    if (entry->container && entry->container->state == CONTAINER_STOPPED)
+        return REASON_NOT_RUNNING;
+    if (catalog->docker_away)
+        return REASON_DOCKER_AWAY;
+    if (entry->stopping_until_us > 0)
+        return REASON_STOPPING;
+    if (entry->drain != DRAIN_NONE || catalog->host_drained)
+        return REASON_DRAINED;
+    return REASON_NONE;
+}
+
+Reason catalog_reason(const Catalog *catalog, const CatalogEntry *entry)
+{
+    Reason reason = own_reason(catalog, entry);
+
+    return reason != REASON_NONE ? reason : entry->records.reason;
+}
+
+/* What the container's facts and the catalog's own reasons come to. 0 or -ENOMEM. */
+static int make_records(Catalog *catalog, CatalogEntry *entry, Records *ret)
+{
+    Reason reason;
+    int r;
+
+    *ret = (Records){ .reason = REASON_NONE };
+    if (!entry->container || (catalog->environment && !entry->container->complete))
+        return 0;
+    r = records_from_container(ret, entry->container, catalog->rules);
+    if (r < 0)
+        return r;
+    reason = own_reason(catalog, entry);
+    if (reason == REASON_NONE)
+        reason = ret->reason;
+    ret->reason = reason;
+    for (size_t i = 0; i < ret->n_items; i++) {
+        Record *record = &ret->items[i];
+
+        if (record->reason != REASON_NONE)
+            continue;
+        if (reason != REASON_NONE)
+            record->reason = reason;
+        else if (!claim_key(catalog, entry, record->key))
+            record->reason = REASON_DUPLICATE;
+    }
+    return 0;
+}
+
+static bool has_duplicate(const CatalogEntry *entry)
+{
+    for (size_t i = 0; i < entry->records.n_items; i++)
+        if (entry->records.items[i].reason == REASON_DUPLICATE)
+            return true;
+    return false;
+}
+
+static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_released)
+{
+    Records old = entry->records, new;
+    const char *successor = NULL;
+    bool changed = false;
+
+    if (make_records(catalog, entry, &new) < 0) {
+        entry->dirty = true; /* no memory: what is published stays, and is looked at again */
+        return false;
+    }
+    entry->records = new;
+
+    for (size_t i = 0; i < new.n_items; i++) {
+        const Record *record = &new.items[i], *before;
+
+        if (record->reason != REASON_NONE)
+            continue;
+        before = find_record(&old, record->key);
+        if (!before)
+            successor = record->key;
+        if (before && strcmp(before->value, record->value) == 0)
+            continue;
+        catalog->sink.want(catalog->sink.userdata, entry, record->key, record->value);
+        changed = true;
+    }
+    for (size_t i = 0; i < old.n_items; i++) {
+        const Record *record = &old.items[i];
+
+        if (record->reason != REASON_NONE || find_record(&new, record->key))
+            continue;
+        catalog->sink.unwant(catalog->sink.userdata, entry, record->key, successor);
+        release_key(catalog, entry, record->key);
+        *ret_released = changed = true;
+    }
+    records_clear(&old);
+    return changed;
+}
+
+/* Those that wait for a key that another container of this host has: it may be free now. */
+static void evaluate_waiting(Catalog *catalog)
+{
+    bool released = true;
+
+    while (released) {
+        released = false;
+        for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+            if (has_duplicate(entry))
+                (void)evaluate_one(catalog, entry, &released);
+    }
+}
+
+static bool evaluate(Catalog *catalog, CatalogEntry *entry)
+{
+    bool released = false;
+    bool changed = evaluate_one(catalog, entry, &released);
+
+    if (released)
+        evaluate_waiting(catalog);
+    return changed;
+}
+
+static void evaluate_all(Catalog *catalog)
+{
+    bool released = false;
+
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        (void)evaluate_one(catalog, entry, &released);
+    if (released)
+        evaluate_waiting(catalog);
+}
+
+static bool is_stopped(const CatalogEntry *entry)
+{
+    return entry->container && entry->container->state == CONTAINER_STOPPED;
+}
+
+static CatalogEntry *find_entry(Catalog *catalog, const char *id)
+{
+    CatalogEntry *entry;
+
+    HASH_FIND_STR(catalog->entries, id, entry);
+    return entry;
+}
+
+static size_t find_held(const Catalog *catalog, const char *id)
+{
+    for (size_t i = 0; i < catalog->n_held; i++)
+        if (strcmp(catalog->held[i], id) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+static int hold(Catalog *catalog, const char *id)
+{
+    char **larger;
+
+    if (find_held(catalog, id) != SIZE_MAX)
+        return 0;
+    if (catalog->n_held >= CATALOG_HELD_MAX)
+        return -ENOBUFS;
+    larger = reallocarray(catalog->held, catalog->n_held + 1, sizeof(*larger));
+    if (!larger)
+        return -ENOMEM;
+    catalog->held = larger;
+    larger[catalog->n_held] = strdup(id);
+    if (!larger[catalog->n_held])
+        return -ENOMEM;
+    catalog->n_held++;
+    return 0;
+}
+
+static void unhold(Catalog *catalog, const char *id)
+{
+    size_t i = find_held(catalog, id);
+
+    if (i == SIZE_MAX)
+        return;
+    free(catalog->held[i]);
+    catalog->held[i] = catalog->held[--catalog->n_held];
+}
+
+static CatalogEntry *add_entry(Catalog *catalog, const char *id)
+{
+    CatalogEntry *entry = calloc(1, sizeof(*entry));
+
+    if (!entry)
+        return NULL; /* the next list brings it again */
+    (void)snprintf(entry->id, sizeof(entry->id), "%s", id);
+    if (find_held(catalog, id) != SIZE_MAX)
+        entry->drain = DRAIN_HELD;
+    HASH_ADD_STR(catalog->entries, id, entry);
+    return entry;
+}
+
+static void set_container(Catalog *catalog, CatalogEntry *entry, Container *container)
+{
+    catalog->n_stopped -= is_stopped(entry);
+    container_free(entry->container);
+    entry->container = container;
+    catalog->n_stopped += is_stopped(entry);
+}
+
+static void set_state(Catalog *catalog, CatalogEntry *entry, ContainerState state)
+{
+    if (!entry->container)
+        return;
+    catalog->n_stopped -= is_stopped(entry);
+    entry->container->state = state;
+    catalog->n_stopped += is_stopped(entry);
+}
+
+static void free_entry(Catalog *catalog, CatalogEntry *entry)
+{
+    HASH_DEL(catalog->entries, entry);
+    set_container(catalog, entry, NULL);
+    records_clear(&entry->records);
+    free(entry);
+}
+
+static void remove_entry(Catalog *catalog, CatalogEntry *entry)
+{
+    bool released = false;
+
+    set_container(catalog, entry, NULL);
+    (void)evaluate_one(catalog, entry, &released);
+    free_entry(catalog, entry);
+    if (released)
+        evaluate_waiting(catalog);
+}
+
+Catalog *catalog_free(Catalog *catalog)
+{
+    if (!catalog)
+        return NULL;
+    while (catalog->entries) {
+        for (size_t i = 0; i < catalog->entries->records.n_items; i++)
+            if (catalog->entries->records.items[i].key)
+                release_key(catalog, catalog->entries, catalog->entries->records.items[i].key);
+        free_entry(catalog, catalog->entries);
+    }
+    for (size_t i = 0; i < catalog->n_held; i++)
+        free(catalog->held[i]);
+    free(catalog->held);
+    free(catalog);
+    return NULL;
+}
+
+static void ask(Catalog *catalog, CatalogEntry *entry)
+{
+    entry->dirty = true;
+    if (entry->asked > 0)
+        return; /* the answer will be seen to be stale, and asked for again */
+    if (catalog->sink.inspect(catalog->sink.userdata, entry->id, ++catalog->clock))
+        entry->asked = catalog->clock;
+}
+
+void catalog_ask(Catalog *catalog)
+{
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        if (entry->dirty)
+            ask(catalog, entry);
+}
+
+void catalog_forget_questions(Catalog *catalog)
+{
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        entry->asked = 0;
+}
+
+void catalog_set_rules(Catalog *catalog, const Rules *rules, bool environment, bool inspect)
+{
+    catalog->rules = rules;
+    catalog->environment = environment;
+    evaluate_all(catalog);
+    if (!inspect)
+        return;
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next) {
+        entry->changed = ++catalog->clock;
+        ask(catalog, entry);
+    }
+}
+
+/* Events. */
+
+static void begin_stopping(CatalogEntry *entry, int number, uint64_t now_us)
+{
+    int stop_signal = entry->container ? entry->container->stop_signal : SIGTERM;
+    int64_t timeout_s = entry->container ? entry->container->stop_timeout_s : 10;
+
+    if (number == SIGKILL)
+        entry->stopping_until_us = now_us + KILL_TIMEOUT_US;
+    else if (number == stop_signal && timeout_s < 0)
+        entry->stopping_until_us = UINT64_MAX;
+    else if (number == stop_signal)
+        entry->stopping_until_us = now_us + (uint64_t)timeout_s * 1000000 + STOP_MARGIN_US;
+}
+
+static void apply_death(Catalog *catalog, CatalogEntry *entry)
+{
+    set_state(catalog, entry, CONTAINER_STOPPED);
+    entry->stopping_until_us = 0;
+    entry->dirty = false;
+    if (entry->drain == DRAIN_UNTIL_DEATH)
+        entry->drain = DRAIN_NONE;
+    (void)evaluate(catalog, entry);
+    if (catalog->list_begin == 0 && (!entry->container || catalog->n_stopped > STOPPED_MAX))
+        remove_entry(catalog, entry);
+}
+
+/* Which events tell of a container that was not known? Those after which it may run, and, while a list is under
+ * way, its end: the list may still show it. */
+static bool is_news(const Catalog *catalog, DockerAction action)
+{
+    switch (action) {
+    case ACTION_START:
+    case ACTION_RESTART:
+    case ACTION_UNPAUSE:
+    case ACTION_HEALTHY:
+        return true;
+    case ACTION_DIE:
+    case ACTION_DESTROY:
+    case ACTION_KILL:
+    case ACTION_PAUSE:
+    case ACTION_UNHEALTHY:
+        return catalog->list_begin > 0;
+    default:
+        return false;
+    }
+}
+
+static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent *event, uint64_t now_us)
+{
+    Container *container = entry->container;
+    bool runs = container && container->state != CONTAINER_STOPPED;
+
+    switch (event->action) {
+    case ACTION_KILL:
+        begin_stopping(entry, event->signal, now_us);
+        (void)evaluate(catalog, entry);
+        return;
+    case ACTION_DIE:
+        apply_death(catalog, entry);
+        return;
+    case ACTION_PAUSE:
+    case ACTION_UNPAUSE:
+        /* An unpause while stopping is dockerd's way of stopping a paused container, not a return. */
+        if (runs)
+            set_state(catalog, entry, event->action == ACTION_PAUSE ? CONTAINER_PAUSED : CONTAINER_RUNNING);
+        break;
+    case ACTION_HEALTHY:
+    case ACTION_UNHEALTHY:
+        if (runs)
+            container->health = event->action == ACTION_HEALTHY ? HEALTH_HEALTHY : HEALTH_UNHEALTHY;
+        break;
+    case ACTION_START:
+        entry->stopping_until_us = 0;
+        ask(catalog, entry);
+        return;
+    case ACTION_RESTART:
+        /* Comes after the start of the same restart, which has said it all. */
+        if (!runs)
+            ask(catalog, entry);
+        return;
+    default:
+        if (runs || !container)
+            ask(catalog, entry);
+        return;
+    }
+    if (runs)
+        (void)evaluate(catalog, entry);
+    else if (!container)
+        ask(catalog, entry);
+}
+
+/* Does the event say nothing of a container that is not running? dockerd connects the network before the start
+ * and disconnects it after the death: asking then would only make the answer to the start's question stale. */
+static bool is_noise(const CatalogEntry *entry, DockerAction action)
+{
+    switch (action) {
+    case ACTION_CONNECT:
+    case ACTION_DISCONNECT:
+    case ACTION_STOP:
+    case ACTION_UPDATE:
+        return !entry->container || is_stopped(entry);
+    case ACTION_RESTART:
+        return entry->dirty || (entry->container && !is_stopped(entry));
+    default:
+        return false;
+    }
+}
+
+void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us)
+{
+    CatalogEntry *entry = find_entry(catalog, event->id);
+
+    if (!entry && is_news(catalog, event->action))
+        entry = add_entry(catalog, event->id);
+    if (!entry || is_noise(entry, event->action))
+        return;
+    entry->changed = ++catalog->clock;
+    entry->by_list = false;
+    if (event->action != ACTION_DESTROY) {
+        apply_event(catalog, entry, event, now_us);
+        return;
+    }
+    unhold(catalog, event->id);
+    if (catalog->list_begin == 0) {
+        remove_entry(catalog, entry);
+        return;
+    }
+    /* Kept until the end of the list, which may still show it. */
+    set_container(catalog, entry, NULL);
+    entry->dirty = false;
+    (void)evaluate(catalog, entry);
+}
+
+/* Answers. */
+
+CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ticket, Container *container)
+{
+    CLEANUP(container_free_p) Container *owned = container;
+    CatalogEntry *entry = find_entry(catalog, id);
+    CatalogInspected changed;
+
+    if (!entry || entry->asked != ticket)
+        return CATALOG_SAME; /* a question that was given up */
+    entry->asked = 0;
+    if (entry->changed > ticket) {
+        if (entry->dirty)
+            ask(catalog, entry);
+        return CATALOG_STALE;
+    }
+    entry->dirty = false;
+    changed = entry->by_list ? CATALOG_DRIFTED : CATALOG_CHANGED;
+    entry->by_list = false;
+    if (!owned) {
+        bool published = entry->records.n_items > 0 && entry->records.reason == REASON_NONE;
+
+        remove_entry(catalog, entry);
+        return published ? changed : CATALOG_SAME;
+    }
+    if (owned->state == CONTAINER_STOPPED)
+        entry->stopping_until_us = 0;
+    set_container(catalog, entry, TAKE_PTR(owned));
+    return evaluate(catalog, entry) ? changed : CATALOG_SAME;
+}
+
+void catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket)
+{
+    CatalogEntry *entry = find_entry(catalog, id);
+
+    if (entry && entry->asked == ticket)
+        entry->asked = 0;
+}
+
+void catalog_list_begin(Catalog *catalog)
+{
+    catalog->list_begin = ++catalog->clock;
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        entry->listed = false;
+}
+
+void catalog_listed(Catalog *catalog, Container *container)
+{
+    CLEANUP(container_free_p) Container *owned = container;
+    CatalogEntry *entry = find_entry(catalog, owned->id);
+    bool is_new = !entry;
+
+    if (is_new)
+        entry = add_entry(catalog, owned->id);
+    if (!entry)
+        return;
+    entry->listed = true;
+    if (entry->changed > catalog->list_begin)
+        return; /* an event is newer than the list */
+    if (!is_new && entry->container && !entry->dirty && container_same_as_listed(entry->container, owned))
+        return;
+    /* The list lags behind events and inspects, so a difference is only a reason to ask. What was never heard of
+     * is taken as listed meanwhile, unless its environment may say otherwise (see make_records()). */
+    if (is_new) {
+        set_container(catalog, entry, TAKE_PTR(owned));
+        (void)evaluate(catalog, entry);
+    }
+    entry->by_list = !entry->dirty;
+    ask(catalog, entry);
+}
+
+void catalog_list_end(Catalog *catalog, bool complete)
+{
+    CatalogEntry *entry, *next;
+    uint64_t begin = catalog->list_begin;
+
+    catalog->list_begin = 0;
+    HASH_ITER (hh, catalog->entries, entry, next) {
+        bool seen = entry->listed || entry->changed > begin;
+
+        if (!entry->container && !entry->dirty)
+            remove_entry(catalog, entry);
+        else if (!complete || seen)
+            continue;
+        else if (is_stopped(entry))
+            remove_entry(catalog, entry);
+        else {
+            entry->by_list = !entry->dirty;
+            ask(catalog, entry);
+        }
+    }
+}
+
+uint64_t catalog_expire(Catalog *catalog, uint64_t now_us)
+{
+    uint64_t next = 0;
+
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next) {
+        uint64_t until = entry->stopping_until_us;
+
+        if (until == 0 || until == UINT64_MAX)
+            continue;
+        if (until > now_us) {
+            if (next == 0 || until < next)
+                next = until;
+            continue;
+        }
+        /* It survived its stop: ask, and take it back when Docker says that it runs. */
+        entry->stopping_until_us = 0;
+        entry->changed = ++catalog->clock;
+        ask(catalog, entry);
+    }
+    return next;
+}
+
+/* The operator and Docker's absence. */
+
+void catalog_set_docker_away(Catalog *catalog, bool away)
+{
+    if (catalog->docker_away == away)
+        return;
+    catalog->docker_away = away;
+    evaluate_all(catalog);
+}
+
+int catalog_drain(Catalog *catalog, const char *id, Drain drain)
+{
+    CatalogEntry *entry = find_entry(catalog, id);
+
+    if (drain == DRAIN_HELD) {
+        int r = hold(catalog, id);
+
+        if (r < 0)
+            return r;
+    } else {
+        unhold(catalog, id);
+    }
+    if (entry) {
+        entry->drain = drain;
+        (void)evaluate(catalog, entry);
+    }
+    return 0;
+}
+
+size_t catalog_held(const Catalog *catalog, char *const **ret_ids)
+{
+    *ret_ids = catalog->held;
+    return catalog->n_held;
+}
+
+bool catalog_is_host_drained(const Catalog *catalog)
+{
+    return catalog->host_drained;
+}
+
+void catalog_set_host_drained(Catalog *catalog, bool drained)
+{
+    catalog->host_drained = drained;
+    evaluate_all(catalog);
+}
+
+/* Looking up. */
+
+CatalogEntry *catalog_first(Catalog *catalog)
+{
+    return catalog->entries;
+}
+
+size_t catalog_size(const Catalog *catalog)
+{
+    return HASH_COUNT(catalog->entries);
+}
+
+size_t catalog_running(const Catalog *catalog)
+{
+    size_t n = 0;
+
+    for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        n += entry->container && entry->container->state != CONTAINER_STOPPED;
+    return n;
+}
+
+size_t catalog_unanswered(const Catalog *catalog)
+{
+    size_t n = 0;
+
+    for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        n += entry->dirty;
+    return n;
+}
+
+CatalogEntry *catalog_find(Catalog *catalog, const char *name_or_id)
+{
+    CatalogEntry *by_id = find_entry(catalog, name_or_id), *by_prefix = NULL;
+    size_t size = strlen(name_or_id);
+    bool unique = true;
+
+    if (by_id)
+        return by_id;
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next) {
+        if (entry->container && strcmp(entry->container->name, name_or_id) == 0)
+            return entry;
+        if (size >= 4 && strncmp(entry->id, name_or_id, size) == 0) {
+            unique = unique && !by_prefix;
+            by_prefix = entry;
+        }
+    }
+    return unique ? by_prefix : NULL;
+}

@@ -1,0 +1,106 @@
+/* What Docker says of one container, reduced to what registration needs. Pure: text in, struct out.
+ * */
+#pragma once
+
+#include "cleanup.h"
+
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum Protocol { PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP } Protocol;
+
+typedef enum ContainerState {
+    CONTAINER_STOPPED, /* created, exited, dead, restarting, removing */
+    CONTAINER_RUNNING,
+    CONTAINER_PAUSED,
+} ContainerState;
+
+typedef enum ContainerHealth {
+    HEALTH_NONE, /* no HEALTHCHECK */
+    HEALTH_STARTING,
+    HEALTH_HEALTHY,
+    HEALTH_UNHEALTHY,
+} ContainerHealth;
+
+/* One exposed or published port. "0.0.0.0" and "::" are folded into one entry with both flags. */
+typedef struct Port {
+    uint16_t container_port;
+    uint16_t host_port; /* 0: exposed, but not published */
+    Protocol protocol;
+    bool any4, any6; /* bound to every IPv4 / IPv6 address */
+    char address[INET6_ADDRSTRLEN]; /* bound to just this one; "" with any4, any6 or host_port 0 */
+} Port;
+
+typedef struct Network {
+    char *name;
+    char address4[INET_ADDRSTRLEN]; /* "": none */
+    char address6[INET6_ADDRSTRLEN];
+} Network;
+
+typedef struct Label {
+    char *key;
+    char *value;
+} Label;
+
+typedef struct Container {
+    char *id; /* 64 hex digits, checked */
+    char *name; /* without Docker's leading slash */
+    /* With registry and tag, as the container was told; a list entry has the image's ID instead
+     * when its tag was moved to another image meanwhile. */
+    char *image;
+    char *network_mode; /* "default", "bridge", "host", "none", "container:ID", a network's name */
+    ContainerState state;
+    ContainerHealth health;
+    /* From inspect. A list entry knows neither the environment, nor how the container wants to be
+     * stopped, nor what is exposed under --network host: there stop_signal is SIGTERM,
+     * stop_timeout_s 10, metadata are labels only, and such a container has no ports. */
+    bool complete;
+    int stop_signal; /* number */
+    int64_t stop_timeout_s; /* negative: Docker waits for ever */
+    Port *ports; /* sorted by container port, protocol, host port, address */
+    size_t n_ports;
+    Network *networks; /* sorted by name */
+    size_t n_networks;
+    /* Wanted labels, then SERVICE_* of the environment where no label says it; sorted by key. */
+    Label *metadata;
+    size_t n_metadata;
+} Container;
+
+/* Bounds on what one container may cost us. What goes beyond is left out; of the ports, the
+ * unpublished ones first. */
+enum {
+    CONTAINER_PORTS_MAX = 1024,
+    CONTAINER_NETWORKS_MAX = 64,
+    CONTAINER_METADATA_MAX = 128,
+    CONTAINER_METADATA_VALUE_MAX = 4096, /* bytes; a longer value is left out */
+};
+
+/* Which labels are worth keeping: SERVICE_* always, and those that a template names. */
+typedef struct LabelFilter {
+    const char *const *names; /* exact names, not owned */
+    size_t n_names;
+} LabelFilter;
+
+/* Body of GET /containers/ID/json. -EBADMSG: not JSON, or not a container; -ENOMEM. */
+int container_from_inspect(Container **ret, const char *body, size_t size,
+                           const LabelFilter *filter);
+
+/* One object of the array of GET /containers/json. Errors as above. */
+int container_from_list(Container **ret, const char *object, size_t size,
+                        const LabelFilter *filter);
+
+/* Frees; NULL is fine. Returns NULL. */
+Container *container_free(Container *container);
+DEFINE_CLEANUP(Container, container_free)
+
+/* True when a list entry says of the container nothing that an earlier answer did not: state,
+ * health (of a running one: a list entry does not tell it of others), name, published ports,
+ * networks. Labels, and what is exposed, never change while a container lives. */
+bool container_same_as_listed(const Container *known, const Container *listed);
+
+/* The value of a label or SERVICE_* variable, or NULL. */
+const char *container_metadata(const Container *container, const char *key);
+
+const char *protocol_to_string(Protocol protocol); /* "tcp", "udp", "sctp" */

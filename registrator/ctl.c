@@ -1,0 +1,397 @@
+#include "ctl.h"
+
+#include "ctl_table.h"
+#include "http.h"
+
+#include <cjson/cJSON.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    EXIT_USAGE = 1,
+    EXIT_NOT_POSSIBLE = 2,
+    CALL_TIMEOUT_S = 30,
+    STOP_TIMEOUT_S = 3600, /* a container may ask for a long goodbye; docker stop waits as long */
+    WITHDRAW_TIMEOUT_S = 15, /* an etcd member that hangs costs 3 s, then the next one is asked */
+    DRAIN_DEFAULT_S = 5, /* confd at 1 s intervals and HAProxy's reload, with room */
+    REPLY_MAX = 64 * 1024 * 1024, /* bytes */
+};
+
+typedef struct CtlOptions {
+    const char *control;
+    bool json;
+    unsigned drain_s;
+    char *const *names;
+    int n_names;
+} CtlOptions;
+
+typedef struct Command {
+    const char *name, *arguments, *description;
+    int (*run)(const Settings *settings, const CtlOptions *options);
+    bool needs_name, takes_names;
+} Command;
+
+/* Calls. */
+
+typedef struct Reply {
+    long status;
+    char *body;
+    size_t size;
+} Reply;
+
+static void reply_clear(Reply *reply)
+{
+    free(reply->body);
+    *reply = (Reply){ 0 };
+}
+
+static size_t on_data(char *data, size_t one, size_t size, void *userdata)
+{
+    Reply *reply = userdata;
+    char *body;
+
+    (void)one;
+    if (size > REPLY_MAX - reply->size)
+        return 0;
+    body = realloc(reply->body, reply->size + size + 1);
+    if (!body)
+        return 0;
+    memcpy(body + reply->size, data, size);
+    reply->body = body;
+    reply->size += size;
+    body[reply->size] = '\0';
+    return size;
+}
+
+typedef struct Peer {
+    const char *what; /* "the agent's control socket /run/…", for errors */
+    const char *unix_socket; /* NULL: TCP */
+    const char *base; /* "http://localhost" */
+    const char *ca, *cert, *key;
+} Peer;
+
+/* body NULL: GET. 0, or EXIT_NOT_POSSIBLE with the error printed. */
+static int call(const Peer *peer, const char *path, const char *body, long timeout_s, Reply *ret)
+{
+    CURL *curl = curl_easy_init();
+    CLEANUP_FREE char *url = NULL;
+    char error[CURL_ERROR_SIZE] = "";
+    long os_error = 0;
+    CURLcode r;
+
+    *ret = (Reply){ 0 };
+    if (!curl || asprintf(&url, "%s%s", peer->base, path) < 0) {
+        url = NULL;
+        fprintf(stderr, "registrator: out of memory\n");
+        curl_easy_cleanup(curl);
+        return EXIT_NOT_POSSIBLE;
+    }
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_s);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+    if (peer->unix_socket)
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, peer->unix_socket);
+    if (peer->ca)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, peer->ca);
+    if (peer->cert)
+        curl_easy_setopt(curl, CURLOPT_SSLCERT, peer->cert);
+    if (peer->key)
+        curl_easy_setopt(curl, CURLOPT_SSLKEY, peer->key);
+    if (body)
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    r = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
+    curl_easy_cleanup(curl);
+    if (r == CURLE_OK)
+        return 0;
+    fprintf(stderr, "registrator: no answer from %s: %s%s\n", peer->what,
+            os_error != 0 ? strerror((int)os_error) : error,
+            os_error == EACCES                               ? "; be root or in its group"
+            : os_error == ENOENT || os_error == ECONNREFUSED ? "; is it running, with this path?"
+                                                             : "");
+    reply_clear(ret);
+    return EXIT_NOT_POSSIBLE;
+}
+
+static void print_error(const Reply *reply, const char *key)
+{
+    cJSON *json = cJSON_Parse(reply->body ? reply->body : "");
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, key));
+
+    fprintf(stderr, "registrator: %s\n", text ? text : reply->body ? reply->body : "no answer");
+    cJSON_Delete(json);
+}
+
+/* NULL: failed, and said so. */
+static cJSON *call_agent(const CtlOptions *options, const char *path, const char *body)
+{
+    CLEANUP_FREE char *what = NULL;
+    cJSON *json = NULL;
+    Reply reply;
+
+    if (asprintf(&what, "the agent's control socket %s", options->control) < 0)
+        what = NULL;
+    if (call(&(Peer){ .what = what ? what : "the agent", .unix_socket = options->control, .base = "http://localhost" },
+             path, body, CALL_TIMEOUT_S, &reply) != 0)
+        return NULL;
+    if (reply.status == 200)
+        json = cJSON_ParseWithLength(reply.body, reply.size);
+    if (!json)
+        print_error(&reply, "error");
+    reply_clear(&reply);
+    return json;
+}
+
+static cJSON *get_container(const CtlOptions *options, const char *name)
+{
+    CLEANUP_FREE char *escaped = http_escape(name, false);
+    CLEANUP_FREE char *path = NULL;
+
+    if (!escaped || asprintf(&path, "/containers/%s", escaped) < 0)
+        return NULL;
+    return call_agent(options, path, NULL);
+}
+
+/* Commands. */
+
+static int run_status(const Settings *settings, const CtlOptions *options)
+{
+    cJSON *status = call_agent(options, "/status", NULL);
+
+    (void)settings;
+    if (!status)
+        return EXIT_NOT_POSSIBLE;
+    if (options->json) {
+        char *text = cJSON_Print(status);
+
+        printf("%s\n", text ? text : "");
+        free(text);
+    } else {
+        ctl_print_status(stdout, status);
+    }
+    cJSON_Delete(status);
+    return EXIT_SUCCESS;
+}
+
+static int run_explain(const Settings *settings, const CtlOptions *options)
+{
+    cJSON *container = get_container(options, options->names[0]);
+
+    (void)settings;
+    if (!container)
+        return EXIT_NOT_POSSIBLE;
+    ctl_print_container(stdout, container);
+    cJSON_Delete(container);
+    return EXIT_SUCCESS;
+}
+
+static int post_names(const CtlOptions *options, const char *path, bool until_death)
+{
+    cJSON *request = cJSON_CreateObject(), *reply;
+    char *body;
+
+    if (options->n_names > 0)
+        (void)cJSON_AddItemToObject(request, "containers",
+                                    cJSON_CreateStringArray((const char *const *)options->names, options->n_names));
+    if (until_death)
+        (void)cJSON_AddTrueToObject(request, "until_death");
+    body = cJSON_PrintUnformatted(request);
+    cJSON_Delete(request);
+    reply = body ? call_agent(options, path, body) : NULL;
+    free(body);
+    cJSON_Delete(reply);
+    return reply ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
+}
+
+static int run_drain(const Settings *settings, const CtlOptions *options)
+{
+    (void)settings;
+    return post_names(options, "/drain", false);
+}
+
+static int run_undrain(const Settings *settings, const CtlOptions *options)
+{
+    (void)settings;
+    return post_names(options, "/undrain", false);
+}
+
+static void sleep_ms(uint64_t wait_ms)
+{
+    struct timespec wait = { .tv_sec = (time_t)(wait_ms / 1000), .tv_nsec = (long)(wait_ms % 1000) * 1000000 };
+
+    while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
+        ;
+}
+
+/* Waits until etcd has none of the container's keys any more. */
+static int wait_withdrawn(const CtlOptions *options, const char *name)
+{
+    const unsigned step_ms = 50;
+
+    for (unsigned waited_ms = 0; waited_ms < WITHDRAW_TIMEOUT_S * 1000; waited_ms += step_ms) {
+        cJSON *container = get_container(options, name);
+        bool published = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(container, "published"));
+
+        if (!container)
+            return EXIT_NOT_POSSIBLE;
+        cJSON_Delete(container);
+        if (!published)
+            return EXIT_SUCCESS;
+        sleep_ms(step_ms);
+    }
+    fprintf(stderr,
+            "registrator: the key of %s is still in etcd after %d s, not stopping it; see 'registrator status', or use "
+            "'docker stop'\n",
+            name, WITHDRAW_TIMEOUT_S);
+    return EXIT_NOT_POSSIBLE;
+}
+
+static int make_docker_peer(const Settings *settings, Peer *ret, char **ret_base)
+{
+    const char *url = settings->docker_url;
+    bool tls = settings->docker_ca || settings->docker_cert;
+
+    *ret = (Peer){ .what = "Docker", .ca = settings->docker_ca, .cert = settings->docker_cert,
+                   .key = settings->docker_key };
+    *ret_base = NULL;
+    if (strncmp(url, "unix://", 7) == 0) {
+        ret->unix_socket = url + 7;
+        ret->base = "http://localhost";
+    } else if (strncmp(url, "tcp://", 6) == 0) {
+        if (asprintf(ret_base, "%s://%s", tls ? "https" : "http", url + 6) < 0) {
+            *ret_base = NULL;
+            return -ENOMEM;
+        }
+        ret->base = *ret_base;
+    } else {
+        ret->base = url;
+    }
+    return 0;
+}
+
+static int docker_stop(const Settings *settings, const char *name)
+{
+    CLEANUP_FREE char *base = NULL;
+    CLEANUP_FREE char *escaped = http_escape(name, false);
+    CLEANUP_FREE char *path = NULL;
+    Peer peer;
+    Reply reply;
+    int r = EXIT_SUCCESS;
+
+    if (!escaped || asprintf(&path, "/containers/%s/stop", escaped) < 0) {
+        path = NULL;
+        return EXIT_NOT_POSSIBLE;
+    }
+    if (make_docker_peer(settings, &peer, &base) < 0 || call(&peer, path, "", STOP_TIMEOUT_S, &reply) != 0)
+        return EXIT_NOT_POSSIBLE;
+    /* 304: stopped already. */
+    if (reply.status != 204 && reply.status != 304) {
+        print_error(&reply, "message");
+        r = EXIT_NOT_POSSIBLE;
+    }
+    reply_clear(&reply);
+    return r;
+}
+
+static int run_stop(const Settings *settings, const CtlOptions *options)
+{
+    int r = post_names(options, "/drain", true);
+
+    for (int i = 0; i < options->n_names && r == EXIT_SUCCESS; i++)
+        r = wait_withdrawn(options, options->names[i]);
+    if (r != EXIT_SUCCESS)
+        return r;
+    sleep_ms((uint64_t)options->drain_s * 1000);
+    for (int i = 0; i < options->n_names; i++) {
+        int stopped = docker_stop(settings, options->names[i]);
+
+        if (stopped == EXIT_SUCCESS)
+            printf("%s\n", options->names[i]);
+        else
+            r = stopped;
+    }
+    return r;
+}
+
+static const Command commands[] = {
+    { "status", "[--json]", "what is registered, and what is not and why", run_status, false, false },
+    { "explain", "CONTAINER", "why a container is registered or not, and what to do", run_explain, true, true },
+    { "drain", "[CONTAINER…]", "take containers, or the whole host, out of etcd", run_drain, false, true },
+    { "undrain", "[CONTAINER…]", "let them back in", run_undrain, false, true },
+    { "stop", "[--drain SECONDS] CONTAINER…", "take out, wait (5 s), then docker stop", run_stop, true, true },
+};
+
+void ctl_print_help(FILE *out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        fprintf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].arguments, commands[i].description);
+}
+
+static int usage_error(const Command *command)
+{
+    fprintf(stderr, "Usage: registrator %s [--control PATH] %s\n", command->name, command->arguments);
+    return EXIT_USAGE;
+}
+
+static bool parse_seconds(const char *text, unsigned *ret)
+{
+    char *end;
+    unsigned long value;
+
+    errno = 0;
+    value = strtoul(text, &end, 10);
+    if (errno != 0 || *end != '\0' || end == text || *text == '-' || value > 86400)
+        return false;
+    *ret = (unsigned)value;
+    return true;
+}
+
+static bool parse_options(const Command *command, int argc, char **argv, CtlOptions *options)
+{
+    static const struct option long_options[] = {
+        { "json", no_argument, NULL, 'j' },
+        { "control", required_argument, NULL, 'c' },
+        { "drain", required_argument, NULL, 'd' },
+        { NULL, 0, NULL, 0 },
+    };
+    int option;
+
+    optind = 0; /* getopt was used before, on the whole command line */
+    opterr = 1;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
+        if (option == 'c')
+            options->control = optarg;
+        else if (option == 'j' && command->run == run_status)
+            options->json = true;
+        else if (option != 'd' || command->run != run_stop || !parse_seconds(optarg, &options->drain_s))
+            return false;
+    }
+    options->names = argv + optind;
+    options->n_names = argc - optind;
+    if (command->needs_name && options->n_names == 0)
+        return false;
+    if (command->run == run_explain && options->n_names != 1)
+        return false;
+    return command->takes_names || options->n_names == 0;
+}
+
+int ctl_run(const Settings *settings, int argc, char **argv)
+{
+    CtlOptions options = { .control = settings->control, .drain_s = DRAIN_DEFAULT_S };
+
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        if (!parse_options(&commands[i], argc, argv, &options))
+            return usage_error(&commands[i]);
+        return commands[i].run(settings, &options);
+    }
+    return -ENOENT;
+}

@@ -1,0 +1,197 @@
+#include "ctl_table.h"
+
+#include "cleanup.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum {
+    WIDTH_DEFAULT = 80,
+    NAME_WIDTH_MAX = 24,
+    STATE_WIDTH = 10, /* "registered" */
+};
+
+typedef struct Table {
+    FILE *out;
+    size_t width;
+    size_t name_width;
+    bool colour;
+} Table;
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+    return text ? text : "";
+}
+
+static bool is_continuation(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* Prints at most width columns, padded to them if pad. What was cut ends in "…"; control characters, which a
+ * container's labels could smuggle to the terminal, become "?". */
+static void print_cell(FILE *out, const char *text, size_t width, bool pad)
+{
+    size_t columns = 0, printed = 0;
+
+    for (const char *c = text; *c != '\0'; c++)
+        columns += !is_continuation(*c);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (!is_continuation(*c) && columns > width && printed + 1 == width) {
+            fputs("…", out);
+            return;
+        }
+        printed += !is_continuation(*c);
+        fputc((unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c, out);
+    }
+    for (; pad && printed < width; printed++)
+        fputc(' ', out);
+}
+
+static const char *colour_of(const char *state)
+{
+    if (strcmp(state, "registered") == 0)
+        return "\033[32m";
+    if (strcmp(state, "out") == 0)
+        return "\033[33m";
+    return "\033[31m";
+}
+
+static void print_row(const Table *table, const char *name, const char *state, const char *rest)
+{
+    print_cell(table->out, name, table->name_width, true);
+    fputs("  ", table->out);
+    if (table->colour)
+        fputs(colour_of(state), table->out);
+    print_cell(table->out, state, STATE_WIDTH, true);
+    if (table->colour)
+        fputs("\033[0m", table->out);
+    fputs("  ", table->out);
+    print_cell(table->out, rest, table->width - table->name_width - STATE_WIDTH - 4, false);
+    fputc('\n', table->out);
+}
+
+__attribute__((format(printf, 2, 3))) static void print_line(const Table *table, const char *format, ...)
+{
+    CLEANUP_FREE char *text = NULL;
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    print_cell(table->out, text ? text : "", table->width, false);
+    fputc('\n', table->out);
+}
+
+/* What a record comes to: its key and value, or why it has none. */
+static char *describe_record(const cJSON *record)
+{
+    const char *state = text_of(record, "state");
+    char *text = NULL;
+    int r;
+
+    if (strcmp(state, "registered") == 0)
+        r = asprintf(&text, "%s = %s", text_of(record, "key"), text_of(record, "value"));
+    else if (strcmp(state, "conflict") == 0)
+        r = asprintf(&text, "%s is held with value %s", text_of(record, "key"), text_of(record, "holder"));
+    else if (strcmp(state, "out") == 0)
+        r = asprintf(&text, "%d/%s: %s", cJSON_GetObjectItem(record, "port")->valueint, text_of(record, "protocol"),
+                     text_of(record, "text"));
+    else
+        r = asprintf(&text, "%s: %s", text_of(record, "key"), text_of(record, "text"));
+    return r < 0 ? NULL : text;
+}
+
+static void print_container_rows(const Table *table, const cJSON *container)
+{
+    const char *name = text_of(container, "name"), *state = text_of(container, "state");
+    const cJSON *records = cJSON_GetObjectItemCaseSensitive(container, "records"), *record;
+    bool whole = strcmp(state, "out") == 0 && *text_of(container, "reason") != '\0';
+
+    if (whole || cJSON_GetArraySize(records) == 0) {
+        print_row(table, name, state, text_of(container, "text"));
+        return;
+    }
+    cJSON_ArrayForEach (record, records) {
+        CLEANUP_FREE char *text = describe_record(record);
+
+        print_row(table, name, text_of(record, "state"), text ? text : "");
+        name = "";
+    }
+}
+
+static Table make_table(FILE *out, const cJSON *containers)
+{
+    Table table = { .out = out, .width = WIDTH_DEFAULT, .name_width = strlen("CONTAINER") };
+    struct winsize size;
+    const cJSON *container;
+
+    if (isatty(fileno(out))) {
+        table.colour = !getenv("NO_COLOR");
+        if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col >= 60)
+            table.width = size.ws_col;
+    }
+    cJSON_ArrayForEach (container, containers) {
+        size_t width = strlen(text_of(container, "name"));
+
+        if (width > table.name_width)
+            table.name_width = width;
+    }
+    if (table.name_width > NAME_WIDTH_MAX)
+        table.name_width = NAME_WIDTH_MAX;
+    return table;
+}
+
+void ctl_print_status(FILE *out, const cJSON *status)
+{
+    const cJSON *docker = cJSON_GetObjectItemCaseSensitive(status, "docker");
+    const cJSON *etcd = cJSON_GetObjectItemCaseSensitive(status, "etcd");
+    const cJSON *containers = cJSON_GetObjectItemCaseSensitive(status, "containers"), *container;
+    Table table = make_table(out, containers);
+    const char *docker_why = text_of(docker, "why"), *etcd_why = text_of(etcd, "why");
+
+    print_line(&table, "Node:    %s%s", text_of(status, "node"),
+               cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(status, "drained"))
+                   ? ", drained ('registrator undrain' lets it back in)"
+                   : "");
+    print_line(&table, "Address: %s%s%s", text_of(status, "address4"),
+               *text_of(status, "address4") != '\0' && *text_of(status, "address6") != '\0' ? ", " : "",
+               text_of(status, "address6"));
+    print_line(&table, "Docker:  %s", *docker_why != '\0' ? docker_why : text_of(docker, "url"));
+    print_line(&table, "etcd:    %s", *etcd_why != '\0' ? etcd_why : text_of(etcd, "store"));
+    fputc('\n', out);
+    print_line(&table, "%-*s  %-*s  %s", (int)table.name_width, "CONTAINER", STATE_WIDTH, "STATE",
+               "KEY = VALUE, OR WHY NOT");
+    cJSON_ArrayForEach (container, containers)
+        print_container_rows(&table, container);
+}
+
+static void print_remedy(FILE *out, const cJSON *object, const char *indent)
+{
+    if (*text_of(object, "remedy") != '\0')
+        fprintf(out, "%sTo do: %s\n", indent, text_of(object, "remedy"));
+}
+
+void ctl_print_container(FILE *out, const cJSON *container)
+{
+    const cJSON *records = cJSON_GetObjectItemCaseSensitive(container, "records"), *record;
+    const char *state = text_of(container, "state");
+
+    fprintf(out, "%s (%.12s): %s%s%s\n", text_of(container, "name"), text_of(container, "id"), state,
+            *text_of(container, "text") != '\0' ? ", " : "", text_of(container, "text"));
+    if (strcmp(state, "registered") != 0)
+        print_remedy(out, container, "");
+    cJSON_ArrayForEach (record, records) {
+        CLEANUP_FREE char *text = describe_record(record);
+
+        fprintf(out, "  %s: %s\n", text_of(record, "state"), text ? text : "");
+        if (strcmp(text_of(record, "state"), "registered") != 0 && strcmp(state, "out") != 0)
+            print_remedy(out, record, "    ");
+    }
+}

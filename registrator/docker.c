@@ -1,0 +1,585 @@
+#include "docker.h"
+
+#include "backoff.h"
+#include "framing.h"
+#include "log.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+
+enum {
+    EVENT_MAX = 256 * 1024, /* bytes of one event: its labels are the container's */
+    LIST_ENTRY_MAX = 1024 * 1024, /* bytes of one list entry */
+    INSPECT_MAX = 4 * 1024 * 1024, /* bytes of one inspect */
+    INSPECTS_AT_ONCE = 4, /* dockerd serves them under one container's lock each; more only queue there */
+    PING_TIMEOUT_MS = 5000,
+    INSPECT_TIMEOUT_MS = 10000,
+    LIST_TIMEOUT_MS = 60000, /* dockerd 20.10 lists 10,000 containers in a few seconds */
+};
+
+/* The newest API whose answers have been read; a newer engine is asked for this one. */
+static const unsigned api_newest_minor = 52;
+
+typedef enum DockerState {
+    DOCKER_WAITING, /* for the backoff */
+    DOCKER_PING,
+    DOCKER_INFO,
+    DOCKER_SUBSCRIBING,
+    DOCKER_LIVE,
+} DockerState;
+
+typedef struct Inspect {
+    Docker *docker;
+    char id[65];
+    uint64_t ticket;
+    HttpRequest *request; /* NULL: waits for its turn */
+    STAILQ_ENTRY(Inspect) link;
+} Inspect;
+
+STAILQ_HEAD(InspectQueue, Inspect);
+
+struct Docker {
+    sd_event *event;
+    Http *http;
+    char *url;
+    char *base; /* "http://localhost", "https://host:2376" */
+    unsigned resync_s;
+    const LabelFilter *labels;
+    DockerHandlers handlers;
+    void *userdata;
+
+    DockerState state;
+    bool lost_reported;
+    char version[16];
+    char *engine_id;
+    Backoff backoff;
+    sd_event_source *retry;
+    sd_event_source *resync;
+    HttpRequest *handshake; /* ping, then info */
+    HttpRequest *stream;
+    HttpRequest *list;
+    Framing events, entries;
+    struct InspectQueue waiting, running;
+    unsigned n_running;
+};
+
+static char *docker_format_url(const Docker *docker, const char *path)
+{
+    char *url = NULL;
+    bool versioned = *docker->version != '\0';
+
+    if (asprintf(&url, "%s%s%s%s", docker->base, versioned ? "/v" : "", docker->version, path) < 0)
+        return NULL;
+    return url;
+}
+
+static int docker_get(Docker *docker, const char *path, const HttpSpec *spec, HttpDoneFn done, void *userdata,
+                      HttpRequest **ret)
+{
+    CLEANUP_FREE char *url = docker_format_url(docker, path);
+    HttpSpec full = *spec;
+
+    if (!url)
+        return -ENOMEM;
+    full.method = "GET";
+    full.url = url;
+    return http_request(docker->http, &full, done, userdata, ret);
+}
+
+static void inspect_free(Inspect *inspect)
+{
+    http_request_free(inspect->request);
+    free(inspect);
+}
+
+static void docker_drop_inspects(Docker *docker)
+{
+    Inspect *inspect;
+
+    while ((inspect = STAILQ_FIRST(&docker->waiting))) {
+        STAILQ_REMOVE_HEAD(&docker->waiting, link);
+        inspect_free(inspect);
+    }
+    while ((inspect = STAILQ_FIRST(&docker->running))) {
+        STAILQ_REMOVE_HEAD(&docker->running, link);
+        inspect_free(inspect);
+    }
+    docker->n_running = 0;
+}
+
+static void docker_disconnect(Docker *docker)
+{
+    docker->handshake = http_request_free(docker->handshake);
+    docker->stream = http_request_free(docker->stream);
+    docker->list = http_request_free(docker->list);
+    docker_drop_inspects(docker);
+    framing_clear(&docker->events);
+    framing_clear(&docker->entries);
+    sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
+    docker->state = DOCKER_WAITING;
+}
+
+static void docker_retry_in(Docker *docker, uint64_t wait_us)
+{
+    (void)sd_event_source_set_time_relative(docker->retry, wait_us);
+    (void)sd_event_source_set_enabled(docker->retry, SD_EVENT_ONESHOT);
+}
+
+static const char *remedy_for(const Docker *docker, int error)
+{
+    bool is_unix = strncmp(docker->url, "unix://", strlen("unix://")) == 0;
+
+    switch (-error) {
+    case ENOENT:
+        return "is the Docker engine running, and is --docker right?";
+    case ECONNREFUSED:
+        return is_unix ? "is the Docker engine running?"
+                       : "is the Docker engine listening on TCP there, and is --docker right?";
+    case EACCES:
+    case EPERM:
+        return "run the agent as root or in the group of the socket (usually docker)";
+    case EPROTO:
+        return "check --docker-ca, --docker-cert and --docker-key";
+    default:
+        return "trying again";
+    }
+}
+
+/* The one way out of every failure: forget the connection, say it once, wait, begin anew. */
+static void docker_fail(Docker *docker, int error, const char *what, const char *detail)
+{
+    CLEANUP_FREE char *why = NULL;
+    bool first = !docker->lost_reported;
+
+    if (asprintf(&why, "%s from Docker at %s: %s; %s", what, docker->url, detail, remedy_for(docker, error)) < 0)
+        why = NULL;
+    docker_disconnect(docker);
+    docker->version[0] = '\0'; /* the engine that comes back may be another version */
+    docker_retry_in(docker, backoff_next_us(&docker->backoff));
+    docker->lost_reported = true;
+    if (first)
+        docker->handlers.lost(docker->userdata, why ? why : what);
+}
+
+static void docker_fail_result(Docker *docker, const char *what, const HttpResult *result)
+{
+    CLEANUP_FREE char *detail = NULL;
+
+    if (result->error < 0) {
+        docker_fail(docker, result->error, what, result->error_text);
+        return;
+    }
+    if (asprintf(&detail, "HTTP status %ld: %.200s", result->status, result->body) < 0)
+        detail = NULL;
+    docker_fail(docker, 0, what, detail ? detail : "HTTP error");
+}
+
+/* Lists. */
+
+static int on_list_entry(void *userdata, const char *text, size_t size)
+{
+    Docker *docker = userdata;
+    Container *container = NULL;
+    int r = container_from_list(&container, text, size, docker->labels);
+
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        log_warning("Docker's list has an entry that is no container, passing over it: %.120s", text);
+    else
+        docker->handlers.listed(docker->userdata, container);
+    return 0;
+}
+
+static int on_list_data(void *userdata, const char *data, size_t size)
+{
+    Docker *docker = userdata;
+
+    return framing_feed(&docker->entries, data, size, on_list_entry, docker);
+}
+
+static void docker_schedule_resync(Docker *docker)
+{
+    uint64_t wait_us = jitter_us((uint64_t)docker->resync_s * 1000000, 0.1);
+
+    (void)sd_event_source_set_time_relative(docker->resync, wait_us);
+    (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_ONESHOT);
+}
+
+static void on_list_done(void *userdata, const HttpResult *result)
+{
+    Docker *docker = userdata;
+    bool whole = result->error == 0 && result->status == 200 && framing_complete(&docker->entries);
+
+    docker->list = NULL;
+    if (docker->entries.dropped > 0)
+        log_warning("Docker's list has %zu entries of more than %d bytes, passing over them",
+                    docker->entries.dropped, LIST_ENTRY_MAX);
+    whole = whole && docker->entries.dropped == 0;
+    framing_clear(&docker->entries);
+    docker->handlers.list_end(docker->userdata, whole);
+    if (docker->state != DOCKER_LIVE)
+        return;
+    /* A cut-off or refused list says that the engine or the way to it is not well: begin anew, so that a
+     * stream that hangs without an error does not stay unnoticed for ever. */
+    if (result->error != 0 || result->status != 200) {
+        docker_fail_result(docker, "No container list", result);
+        return;
+    }
+    backoff_reset(&docker->backoff);
+    docker_schedule_resync(docker);
+}
+
+void docker_list(Docker *docker)
+{
+    int r;
+
+    if (docker->state != DOCKER_LIVE || docker->list)
+        return;
+    (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
+    framing_clear(&docker->entries);
+    docker->handlers.list_begin(docker->userdata);
+    r = docker_get(docker, "/containers/json",
+                   &(HttpSpec){ .timeout_ms = LIST_TIMEOUT_MS, .on_data = on_list_data }, on_list_done, docker,
+                   &docker->list);
+    if (r < 0) {
+        log_warning_errno(r, "Failed to ask Docker for its containers, trying again at resync: %m");
+        docker->handlers.list_end(docker->userdata, false);
+        docker_schedule_resync(docker);
+    }
+}
+
+/* Inspects. */
+
+static void docker_start_inspects(Docker *docker);
+
+static void on_inspect_done(void *userdata, const HttpResult *result)
+{
+    Inspect *inspect = userdata;
+    Docker *docker = inspect->docker;
+    Container *container = NULL;
+    char id[sizeof(inspect->id)];
+    uint64_t ticket = inspect->ticket;
+    int error = result->error;
+
+    if (error == 0 && result->status == 404)
+        error = -ENOENT;
+    else if (error == 0 && result->status != 200)
+        error = -EREMOTEIO;
+    else if (error == 0)
+        error = container_from_inspect(&container, result->body, result->body_size, docker->labels);
+    if (error == 0 && strcmp(container->id, inspect->id) != 0) {
+        container = container_free(container);
+        error = -EBADMSG;
+    }
+    memcpy(id, inspect->id, sizeof(id));
+    STAILQ_REMOVE(&docker->running, inspect, Inspect, link);
+    docker->n_running--;
+    inspect->request = NULL; /* freed by http after this call */
+    inspect_free(inspect);
+    docker_start_inspects(docker);
+    docker->handlers.inspected(docker->userdata, id, ticket, container, error);
+}
+
+static void docker_start_inspects(Docker *docker)
+{
+    while (docker->n_running < INSPECTS_AT_ONCE && !STAILQ_EMPTY(&docker->waiting)) {
+        Inspect *inspect = STAILQ_FIRST(&docker->waiting);
+        char path[96];
+        int r;
+
+        (void)snprintf(path, sizeof(path), "/containers/%s/json", inspect->id);
+        r = docker_get(docker, path, &(HttpSpec){ .timeout_ms = INSPECT_TIMEOUT_MS, .body_max = INSPECT_MAX },
+                       on_inspect_done, inspect, &inspect->request);
+        if (r < 0) {
+            /* It stays first in line: the next answer, or the next list, starts it. */
+            log_warning_errno(r, "Failed to ask Docker for container %.12s, trying again later: %m", inspect->id);
+            return;
+        }
+        STAILQ_REMOVE_HEAD(&docker->waiting, link);
+        STAILQ_INSERT_TAIL(&docker->running, inspect, link);
+        docker->n_running++;
+    }
+}
+
+int docker_inspect(Docker *docker, const char *id, uint64_t ticket)
+{
+    Inspect *inspect;
+
+    if (docker->state != DOCKER_LIVE)
+        return -ENOTCONN;
+    inspect = calloc(1, sizeof(*inspect));
+    if (!inspect)
+        return -ENOMEM;
+    inspect->docker = docker;
+    inspect->ticket = ticket;
+    (void)snprintf(inspect->id, sizeof(inspect->id), "%s", id);
+    STAILQ_INSERT_TAIL(&docker->waiting, inspect, link);
+    docker_start_inspects(docker);
+    return 0;
+}
+
+/* The event stream. */
+
+static int on_event_line(void *userdata, const char *line, size_t size)
+{
+    Docker *docker = userdata;
+    DockerEvent event;
+
+    if (docker_event_parse(&event, line, size) < 0)
+        log_warning("Docker sent a line that is no event, passing over it: %.120s", line);
+    else if (event.action != ACTION_OTHER)
+        docker->handlers.event(docker->userdata, &event);
+    return 0;
+}
+
+static int on_stream_data(void *userdata, const char *data, size_t size)
+{
+    Docker *docker = userdata;
+
+    if (size > 0)
+        return framing_feed(&docker->events, data, size, on_event_line, docker);
+    docker->state = DOCKER_LIVE;
+    docker->lost_reported = false;
+    docker->handlers.connected(docker->userdata, docker->engine_id);
+    /* Subscribe before listing: a container started in between is then seen twice, never missed. */
+    docker_list(docker);
+    return 0;
+}
+
+static void on_stream_done(void *userdata, const HttpResult *result)
+{
+    Docker *docker = userdata;
+
+    docker->stream = NULL;
+    if (result->error == 0 && result->status == 200)
+        docker_fail(docker, -ECONNRESET, "No more events", "the stream ended");
+    else
+        docker_fail_result(docker, "No events", result);
+}
+
+static void docker_subscribe(Docker *docker)
+{
+    CLEANUP_FREE char *filters = http_escape(docker_event_filters, false);
+    CLEANUP_FREE char *path = NULL;
+    int r;
+
+    docker->state = DOCKER_SUBSCRIBING;
+    if (!filters || asprintf(&path, "/events?filters=%s", filters) < 0) {
+        docker_fail(docker, -ENOMEM, "No events", "out of memory");
+        return;
+    }
+    r = docker_get(docker, path, &(HttpSpec){ .on_data = on_stream_data }, on_stream_done, docker,
+                   &docker->stream);
+    if (r < 0)
+        docker_fail(docker, r, "No events", strerror(-r));
+}
+
+/* Handshake: which version, which engine. */
+
+static void docker_ask_info(Docker *docker);
+
+static void on_info(void *userdata, const HttpResult *result)
+{
+    Docker *docker = userdata;
+    cJSON *info;
+    const char *id;
+
+    docker->handshake = NULL;
+    if (result->error == 0 && result->status == 400 && *docker->version != '\0') {
+        /* An engine of the future, whose minimum is above what we know: its newest must do. */
+        docker->version[0] = '\0';
+        docker_ask_info(docker);
+        return;
+    }
+    if (result->error != 0 || result->status != 200) {
+        docker_fail_result(docker, "No answer to /info", result);
+        return;
+    }
+    info = cJSON_ParseWithLength(result->body, result->body_size);
+    id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(info, "ID"));
+    free(docker->engine_id);
+    /* Podman has no ID: machine and node must do there. */
+    docker->engine_id = strdup(id ? id : "");
+    cJSON_Delete(info);
+    if (!docker->engine_id)
+        docker_fail(docker, -ENOMEM, "No use of the answer to /info", "out of memory");
+    else
+        docker_subscribe(docker);
+}
+
+static void docker_ask_info(Docker *docker)
+{
+    int r;
+
+    docker->state = DOCKER_INFO;
+    r = docker_get(docker, "/info", &(HttpSpec){ .timeout_ms = INSPECT_TIMEOUT_MS }, on_info, docker,
+                   &docker->handshake);
+    if (r < 0)
+        docker_fail(docker, r, "No answer to /info", strerror(-r));
+}
+
+static void docker_set_version(Docker *docker, const char *offered)
+{
+    unsigned major, minor;
+
+    docker->version[0] = '\0';
+    /* Without the header (a proxy took it away?) the path goes without a version: the engine's newest. */
+    if (!offered || sscanf(offered, "%u.%u", &major, &minor) != 2 || major > 99 || minor > 999)
+        return;
+    if (major == 1 && minor > api_newest_minor)
+        minor = api_newest_minor;
+    (void)snprintf(docker->version, sizeof(docker->version), "%u.%u", major, minor);
+}
+
+static void on_ping(void *userdata, const HttpResult *result)
+{
+    Docker *docker = userdata;
+
+    docker->handshake = NULL;
+    if (result->error != 0 || result->status != 200) {
+        docker_fail_result(docker, "No answer to /_ping", result);
+        return;
+    }
+    docker_set_version(docker, result->header);
+    docker_ask_info(docker);
+}
+
+static void docker_ping(Docker *docker)
+{
+    int r;
+
+    docker->version[0] = '\0';
+    docker->state = DOCKER_PING;
+    r = docker_get(docker, "/_ping", &(HttpSpec){ .timeout_ms = PING_TIMEOUT_MS, .want_header = "Api-Version" },
+                   on_ping, docker, &docker->handshake);
+    if (r < 0)
+        docker_fail(docker, r, "No answer to /_ping", strerror(-r));
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    docker_disconnect(userdata); /* for docker_reconnect() */
+    docker_ping(userdata);
+    return 0;
+}
+
+static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    docker_list(userdata);
+    return 0;
+}
+
+void docker_reconnect(Docker *docker)
+{
+    /* Not from here: a handler that calls this may be at work on what would be freed. */
+    docker_retry_in(docker, 0);
+}
+
+static int docker_set_base(Docker *docker, bool tls, const char **ret_socket)
+{
+    const char *url = docker->url;
+
+    if (strncmp(url, "unix://", 7) == 0) {
+        *ret_socket = url + 7;
+        docker->base = strdup("http://localhost");
+        return docker->base ? 0 : -ENOMEM;
+    }
+    if (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) {
+        docker->base = strdup(url);
+        return docker->base ? 0 : -ENOMEM;
+    }
+    if (strncmp(url, "tcp://", 6) != 0)
+        return -EINVAL;
+    return asprintf(&docker->base, "%s://%s", tls ? "https" : "http", url + 6) < 0 ? -ENOMEM : 0;
+}
+
+int docker_new(Docker **ret, sd_event *event, const DockerConfig *config, const LabelFilter *labels,
+               const DockerHandlers *handlers, void *userdata)
+{
+    CLEANUP(docker_free_p) Docker *docker = calloc(1, sizeof(*docker));
+    const char *socket = NULL;
+    int r;
+
+    if (!docker)
+        return -ENOMEM;
+    docker->event = sd_event_ref(event);
+    docker->resync_s = config->resync_s;
+    docker->labels = labels;
+    docker->handlers = *handlers;
+    docker->userdata = userdata;
+    docker->backoff = (Backoff){ .base_ms = 100, .cap_ms = 2000 };
+    STAILQ_INIT(&docker->waiting);
+    STAILQ_INIT(&docker->running);
+    framing_init(&docker->events, FRAMING_LINES, EVENT_MAX);
+    framing_init(&docker->entries, FRAMING_ARRAY, LIST_ENTRY_MAX);
+    docker->url = strdup(config->url);
+    if (!docker->url)
+        return -ENOMEM;
+    r = docker_set_base(docker, config->ca || config->cert, &socket);
+    if (r < 0)
+        return r;
+    /* The stream, a list, the inspects, and one for a handshake that overlaps a dying stream. */
+    r = http_new(&docker->http, event,
+                 &(HttpConfig){ .unix_socket = socket,
+                                .ca = config->ca,
+                                .cert = config->cert,
+                                .key = config->key,
+                                .max_connections = 3 + INSPECTS_AT_ONCE });
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(event, &docker->retry, CLOCK_MONOTONIC, 0, 1, on_retry, docker);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(event, &docker->resync, CLOCK_MONOTONIC, 0, 0, on_resync, docker);
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(docker);
+    return 0;
+}
+
+Docker *docker_free(Docker *docker)
+{
+    if (!docker)
+        return NULL;
+    docker_disconnect(docker);
+    sd_event_source_disable_unref(docker->retry);
+    sd_event_source_disable_unref(docker->resync);
+    http_free(docker->http);
+    sd_event_unref(docker->event);
+    free(docker->engine_id);
+    free(docker->base);
+    free(docker->url);
+    free(docker);
+    return NULL;
+}
+
+void docker_set_labels(Docker *docker, const LabelFilter *labels)
+{
+    docker->labels = labels;
+}
+
+bool docker_connected(const Docker *docker)
+{
+    return docker->state == DOCKER_LIVE;
+}
+
+const char *docker_url(const Docker *docker)
+{
+    return docker->url;
+}
+
+const char *docker_api_version(const Docker *docker)
+{
+    return docker->version;
+}

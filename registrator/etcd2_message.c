@@ -1,0 +1,99 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "etcd2_message.h"
+
+#include "http.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+char *etcd2_build_path(const char *key, const char *query)
+{
+    CLEANUP_FREE char *escaped = http_escape(key, true);
+    char *path;
+
+    if (!escaped)
+        return NULL;
+    if (asprintf(&path, "/v2/keys%s%s%s%s", *key == '/' ? "" : "/", escaped, query ? "?" : "", query ? query : "") < 0)
+        return NULL;
+    return path;
+}
+
+char *etcd2_build_delete_path(const char *key, const char *previous)
+{
+    CLEANUP_FREE char *escaped = http_escape(previous, false);
+    CLEANUP_FREE char *query = NULL;
+
+    if (!escaped)
+        return NULL;
+    if (asprintf(&query, "prevValue=%s", escaped) < 0) {
+        query = NULL;
+        return NULL;
+    }
+    return etcd2_build_path(key, query);
+}
+
+static int put_field(FILE *out, const char *name, const char *value)
+{
+    CLEANUP_FREE char *escaped = http_escape(value, false);
+
+    if (!escaped)
+        return -ENOMEM;
+    fprintf(out, "&%s=%s", name, escaped);
+    return 0;
+}
+
+char *etcd2_build_form(const Etcd2Put *put)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+    int r = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    if (!out)
+        return NULL;
+    fprintf(out, "ttl=%u", put->ttl_s);
+    if (put->value)
+        r = put_field(out, "value", put->value);
+    else
+        fputs("&refresh=true", out);
+    if (r == 0 && put->prev_value)
+        r = put_field(out, "prevValue", put->prev_value);
+    if (put->prev_index > 0)
+        fprintf(out, "&prevIndex=%" PRIu64, put->prev_index);
+    if (put->prev_absent)
+        fputs("&prevExist=false", out);
+    if (fclose(out) != 0 || r < 0)
+        return NULL;
+    return TAKE_PTR(text);
+}
+
+Etcd2Error etcd2_parse_error(const cJSON *json, long status, const char **ret_message)
+{
+    const char *message = json_string(json, "message");
+    int64_t code = json_int64(json, "errorCode", 0);
+
+    *ret_message = message ? message : "";
+    if (code > 0 && code < ETCD2_OTHER)
+        return (Etcd2Error)code;
+    return status >= 200 && status < 300 ? ETCD2_OK : ETCD2_OTHER;
+}
+
+int etcd2_parse_node(const cJSON *json, Etcd2Node *ret)
+{
+    const cJSON *node = json_get(json, "node");
+    const char *value = json_string(node, "value");
+
+    if (!cJSON_IsObject(node))
+        return -EBADMSG;
+    *ret = (Etcd2Node){
+        .is_directory = cJSON_IsTrue(json_get(node, "dir")),
+        .has_ttl = json_get(node, "ttl"),
+        .revision = (uint64_t)json_int64(node, "modifiedIndex", 0),
+        .value = value ? value : "",
+    };
+    return 0;
+}

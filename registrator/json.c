@@ -1,0 +1,46 @@
+#include "json.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int json_parse(cJSON **ret, const char *text, size_t size)
+{
+    cJSON *json = cJSON_ParseWithLength(text, size);
+
+    if (!json)
+        return -EBADMSG;
+    *ret = json;
+    return 0;
+}
+
+const cJSON *json_get(const cJSON *object, const char *name)
+{
+    return cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, name) : NULL;
+}
+
+const char *json_string(const cJSON *object, const char *name)
+{
+    return cJSON_GetStringValue(json_get(object, name));
+}
+
+int64_t json_int64(const cJSON *object, const char *name, int64_t fallback)
+{
+    const cJSON *item = json_get(object, name);
+
+    if (!item)
+        return fallback;
+    if (cJSON_IsNumber(item)) {
+        const double exact = 9007199254740992.0; /* 2^53 */
+        if (item->valuedouble < -exact || item->valuedouble > exact)
+            return fallback;
+        return (int64_t)item->valuedouble;
+    }
+    if (cJSON_IsString(item)) {
+        char *end;
+        errno = 0;
+        long long value = strtoll(item->valuestring, &end, 10);
+        if (errno == 0 && end != item->valuestring && *end == '\0')
+            return value;
+    }
+    return fallback;
+}

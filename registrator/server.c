@@ -1,0 +1,280 @@
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+struct Server {
+    struct MHD_Daemon *daemon;
+    sd_event_source *io, *timer;
+    char *path; /* of the unix socket, to be removed */
+    ServerHandler handler;
+    void *userdata;
+};
+
+/* A request whose body is still arriving. */
+typedef struct Upload {
+    char *body;
+    size_t size;
+    bool too_large;
+} Upload;
+
+static enum MHD_Result send_reply(struct MHD_Connection *connection, ServerReply *reply)
+{
+    static char empty[] = "";
+    char *body = reply->body ? reply->body : empty;
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(body), body, reply->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    enum MHD_Result r;
+
+    if (!response) {
+        free(reply->body);
+        return MHD_NO;
+    }
+    if (reply->content_type)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
+    r = MHD_queue_response(connection, reply->status, response);
+    MHD_destroy_response(response);
+    return r;
+}
+
+static int upload_append(Upload *upload, const char *data, size_t size)
+{
+    char *body;
+
+    if (upload->size + size > SERVER_BODY_MAX) {
+        upload->too_large = true;
+        return 0;
+    }
+    body = realloc(upload->body, upload->size + size + 1);
+    if (!body)
+        return -ENOMEM;
+    memcpy(body + upload->size, data, size);
+    upload->body = body;
+    upload->size += size;
+    upload->body[upload->size] = '\0';
+    return 0;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **context)
+{
+    Server *server = cls;
+    Upload *upload = *context;
+    ServerReply reply = { .status = MHD_HTTP_CONTENT_TOO_LARGE };
+    const char *accept;
+
+    (void)version;
+    if (!upload) {
+        *context = calloc(1, sizeof(*upload));
+        return *context ? MHD_YES : MHD_NO;
+    }
+    if (*size > 0) {
+        int r = upload_append(upload, data, *size);
+
+        *size = 0;
+        return r < 0 ? MHD_NO : MHD_YES;
+    }
+    accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    if (!upload->too_large)
+        server->handler(server->userdata,
+                        &(ServerRequest){ .method = method,
+                                          .path = url,
+                                          .accept = accept ? accept : "",
+                                          .body = upload->body ? upload->body : "" },
+                        &reply);
+    return send_reply(connection, &reply);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode code)
+{
+    Upload *upload = *context;
+
+    (void)cls;
+    (void)connection;
+    (void)code;
+    if (upload)
+        free(upload->body);
+    free(upload);
+    *context = NULL;
+}
+
+static void server_turn(Server *server)
+{
+    MHD_UNSIGNED_LONG_LONG wait_ms;
+
+    (void)MHD_run(server->daemon);
+    if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES) {
+        (void)sd_event_source_set_enabled(server->timer, SD_EVENT_OFF);
+        return;
+    }
+    (void)sd_event_source_set_time_relative(server->timer, (uint64_t)wait_ms * 1000);
+    (void)sd_event_source_set_enabled(server->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    (void)source;
+    (void)fd;
+    (void)revents;
+    server_turn(userdata);
+    return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    server_turn(userdata);
+    return 0;
+}
+
+/* fd: taken. */
+static int server_new(Server **ret, sd_event *event, int fd, const char *path, ServerHandler handler, void *userdata)
+{
+    CLEANUP_CLOSE int owned = fd;
+    CLEANUP(server_free_p) Server *server = calloc(1, sizeof(*server));
+    const union MHD_DaemonInfo *info;
+    int r;
+
+    if (!server)
+        return -ENOMEM;
+    server->handler = handler;
+    server->userdata = userdata;
+    if (path) {
+        server->path = strdup(path);
+        if (!server->path)
+            return -ENOMEM;
+    }
+    server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, /* libmicrohttpd's list */
+                                      MHD_OPTION_LISTEN_SOCKET, owned, MHD_OPTION_CONNECTION_LIMIT,
+                                      (unsigned)SERVER_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                                      (unsigned)SERVER_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                      (size_t)16384, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                                      MHD_OPTION_END);
+    if (!server->daemon)
+        return -EIO;
+    owned = -1;
+    info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (!info)
+        return -EIO;
+    r = sd_event_add_io(event, &server->io, info->epoll_fd, EPOLLIN, on_io, server);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(event, &server->timer, CLOCK_MONOTONIC, 0, 100000, on_timer, server);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(server);
+    return 0;
+}
+
+Server *server_free(Server *server)
+{
+    if (!server)
+        return NULL;
+    sd_event_source_disable_unref(server->io);
+    sd_event_source_disable_unref(server->timer);
+    if (server->daemon)
+        MHD_stop_daemon(server->daemon); /* closes the listening socket */
+    if (server->path)
+        (void)unlink(server->path);
+    free(server->path);
+    free(server);
+    return NULL;
+}
+
+/* A socket that nobody answers at was left by an agent that was killed. */
+static int remove_dead_socket(const struct sockaddr_un *address)
+{
+    CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
+        return -EADDRINUSE;
+    if (errno == ECONNREFUSED && unlink(address->sun_path) < 0)
+        return -errno;
+    return 0;
+}
+
+int server_new_unix(Server **ret, sd_event *event, const char *path, ServerHandler handler, void *userdata)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    CLEANUP_FREE char *copy = strdup(path);
+    CLEANUP_CLOSE int fd = -1;
+    int r, taken;
+
+    if (!copy)
+        return -ENOMEM;
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path));
+    (void)mkdir(dirname(copy), 0750); /* systemd made it already; what fails here shows at bind() */
+    r = remove_dead_socket(&address);
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    /* On the socket before it has a name: there is no moment at which others could connect. */
+    if (fchmod(fd, 0660) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return -errno;
+    if (chmod(path, 0660) < 0 || listen(fd, SERVER_CONNECTIONS_MAX) < 0) {
+        r = -errno;
+        (void)unlink(path);
+        return r;
+    }
+    taken = fd;
+    fd = -1;
+    return server_new(ret, event, taken, path, handler, userdata);
+}
+
+/* text is cut in two at its last colon. */
+static int resolve(char *text, struct addrinfo **ret)
+{
+    const struct addrinfo hints = { .ai_family = AF_UNSPEC,
+                                    .ai_socktype = SOCK_STREAM,
+                                    .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV };
+    char *port = strrchr(text, ':'), *host = text;
+    size_t size;
+
+    if (!port)
+        return -EINVAL;
+    *port++ = '\0';
+    size = strlen(host);
+    if (size >= 2 && host[0] == '[' && host[size - 1] == ']') {
+        host[size - 1] = '\0';
+        host++;
+    }
+    return getaddrinfo(*host != '\0' ? host : NULL, port, &hints, ret) == 0 ? 0 : -EINVAL;
+}
+
+int server_new_tcp(Server **ret, sd_event *event, const char *address, ServerHandler handler, void *userdata)
+{
+    CLEANUP_FREE char *text = strdup(address);
+    CLEANUP_CLOSE int fd = -1;
+    struct addrinfo *info = NULL;
+    int r = text ? resolve(text, &info) : -ENOMEM, taken;
+
+    if (r < 0)
+        return r;
+    fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0 ||
+        bind(fd, info->ai_addr, info->ai_addrlen) < 0 || listen(fd, SERVER_CONNECTIONS_MAX) < 0)
+        r = -errno;
+    freeaddrinfo(info);
+    if (r < 0)
+        return r;
+    taken = fd;
+    fd = -1;
+    return server_new(ret, event, taken, NULL, handler, userdata);
+}

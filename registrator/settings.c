@@ -1,0 +1,1163 @@
+#include "settings.h"
+
+#include "log.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <ini.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef PKGSYSCONFDIR /* the build says where it installs */
+#define PKGSYSCONFDIR "/etc/registrator"
+#endif
+#define SETTINGS_FILE PKGSYSCONFDIR "/registrator.conf"
+#define VARIABLE_PREFIX "REGISTRATOR_"
+
+enum {
+    TEXT_MAX = 4096, /* bytes of one setting */
+    SHOWN_MAX = 200, /* bytes of it that an error repeats */
+    ENDPOINTS_MAX = 16,
+    ETCD_PORT = 2379,
+    VARIABLE_MAX = 64,
+};
+
+typedef struct Option Option;
+
+/* Stores what text means in the field, or says in *ret_reason what it must be. Leaves the field
+ * as it is unless it succeeds. */
+typedef int (*ParseFn)(const Option *option, const char *text, void *field, char **ret_reason);
+
+struct Option {
+    const char *name;
+    const char *section, *key; /* in the file; NULL: an option of the command line alone */
+    const char *argument; /* NULL: takes none; "[=…]": may be left out */
+    const char *fallback; /* NULL: unset, which an empty text stands for too */
+    const char *shown; /* as the default, where that is not fallback */
+    const char *meaning;
+    ParseFn parse;
+    size_t offset; /* of the field in Settings */
+    unsigned min, max; /* of a number */
+    SettingsAction action;
+    char short_name;
+};
+
+__attribute__((format(printf, 2, 3))) static int refuse(char **ret_reason, const char *format, ...)
+{
+    va_list arguments;
+    char *reason;
+
+    va_start(arguments, format);
+    int length = vasprintf(&reason, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return -ENOMEM;
+    *ret_reason = reason;
+    return -EINVAL;
+}
+
+static char **strings_free(char **strings)
+{
+    for (size_t i = 0; strings && strings[i]; i++)
+        free(strings[i]);
+    free(strings);
+    return NULL;
+}
+DEFINE_CLEANUP(char *, strings_free)
+
+static int replace_string(void *field, const char *text)
+{
+    char **string = field;
+    char *copy;
+
+    if (asprintf(&copy, "%s", text) < 0)
+        return -ENOMEM;
+    free(*string);
+    *string = copy;
+    return 0;
+}
+
+static int parse_text(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    if (!*text)
+        return refuse(ret_reason, "must not be empty");
+    (void)option;
+    return replace_string(field, text);
+}
+
+static int parse_number(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    /* strtoul() takes a sign and leading blanks. */
+    if (!isdigit((unsigned char)*text) || *end || errno || number < option->min ||
+        number > option->max)
+        return refuse(ret_reason, "must be a whole number from %u to %u (seconds)", option->min,
+                      option->max);
+    *(unsigned *)field = (unsigned)number;
+    return 0;
+}
+
+/* The field is an enum whose values stand in the order of the option's argument, "auto|v3|v2". */
+static int parse_choice(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    const char *choice = option->argument;
+
+    for (int i = 0; *choice; i++) {
+        size_t length = strcspn(choice, "|");
+        if (strlen(text) == length && strncmp(text, choice, length) == 0) {
+            memcpy(field, &i, sizeof(i));
+            return 0;
+        }
+        choice += length + (choice[length] == '|');
+    }
+    return refuse(ret_reason, "must be one of %s", option->argument);
+}
+static_assert(sizeof(StoreApi) == sizeof(int) && sizeof(PortsMode) == sizeof(int) &&
+                  sizeof(OnConflict) == sizeof(int),
+              "parse_choice() stores an int");
+
+static int parse_bool(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    static const char *const words[][2] = {
+        { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" }
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        for (int value = 0; value < 2; value++)
+            if (strcasecmp(text, words[i][value]) == 0) {
+                *(bool *)field = value;
+                return 0;
+            }
+    (void)option;
+    return refuse(ret_reason, "must be yes or no");
+}
+
+static int parse_log_level(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    int level = log_level_from_string(text);
+
+    if (level < 0)
+        return refuse(ret_reason, "must be one of %s", option->argument);
+    *(int *)field = level;
+    return 0;
+}
+
+/* The path of a Unix socket. */
+static int check_socket_path(const char *path, char **ret_reason)
+{
+    const size_t max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+
+    if (*path != '/')
+        return refuse(ret_reason, "must be an absolute path");
+    if (strlen(path) > max)
+        return refuse(ret_reason, "must not be longer than %zu bytes, a Unix socket's limit", max);
+    return 0;
+}
+
+static int parse_socket_path(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    int r = check_socket_path(text, ret_reason);
+
+    (void)option;
+    return r < 0 ? r : replace_string(field, text);
+}
+
+typedef struct HostPort {
+    const char *host; /* in the text; an IPv6 address with its brackets */
+    size_t host_length;
+    unsigned port;
+    bool is_address;
+} HostPort;
+
+static bool is_address(int family, const char *text, size_t length)
+{
+    char copy[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (length >= sizeof(copy))
+        return false;
+    snprintf(copy, sizeof(copy), "%.*s", (int)length, text);
+    return inet_pton(family, copy, &address) == 1;
+}
+
+/* "host:port" or "[IPv6]:port", nothing else; no port: default_port, unless that is 0. */
+static bool split_host_port(HostPort *ret, const char *text, unsigned default_port)
+{
+    static const char name_bytes[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    HostPort found = { .host = text };
+
+    if (*text == '[') {
+        found.host_length = strcspn(text, "]") + 1;
+        if (found.host_length > strlen(text) ||
+            !is_address(AF_INET6, text + 1, found.host_length - 2))
+            return false;
+        found.is_address = true;
+    } else {
+        found.host_length = strspn(text, name_bytes);
+        if (found.host_length == 0 || found.host_length > 253) /* of a DNS name, RFC 1035 */
+            return false;
+        found.is_address = is_address(AF_INET, text, found.host_length);
+    }
+
+    const char *port = text + found.host_length;
+    if (!*port && default_port) {
+        found.port = default_port;
+    } else {
+        size_t digits = *port == ':' ? strspn(port + 1, "0123456789") : 0;
+        if (digits == 0 || digits > 5 || port[1 + digits])
+            return false;
+        found.port = (unsigned)strtoul(port + 1, NULL, 10);
+        if (found.port == 0 || found.port > 65535)
+            return false;
+    }
+    *ret = found;
+    return true;
+}
+
+/* What follows the scheme, without the slashes at its end. */
+static char *url_rest(const char *text, const char *scheme)
+{
+    char *rest = strdup(text + strlen(scheme));
+
+    for (size_t n = rest ? strlen(rest) : 0; n > 0 && rest[n - 1] == '/'; n--)
+        rest[n - 1] = '\0';
+    return rest;
+}
+
+static bool has_scheme(const char *text, const char *scheme)
+{
+    return strncasecmp(text, scheme, strlen(scheme)) == 0;
+}
+
+static int parse_docker_url(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    CLEANUP_FREE char *rest = NULL;
+    CLEANUP_FREE char *url = NULL;
+    HostPort server;
+
+    (void)option;
+    if (has_scheme(text, "unix://")) {
+        const char *path = text + strlen("unix://");
+        int r = check_socket_path(path, ret_reason);
+        if (r < 0)
+            return r;
+        if (asprintf(&url, "unix://%s", path) < 0)
+            url = NULL;
+    } else {
+        const char *scheme = "tcp://";
+        if (has_scheme(text, scheme) && !(rest = url_rest(text, scheme)))
+            return -ENOMEM;
+        if (!rest || !split_host_port(&server, rest, 0))
+            return refuse(ret_reason, "must be unix:///PATH or tcp://HOST:PORT");
+        if (asprintf(&url, "tcp://%.*s:%u", (int)server.host_length, server.host, server.port) < 0)
+            url = NULL;
+    }
+    return url ? replace_string(field, url) : -ENOMEM;
+}
+
+static int normalize_endpoint(char **ret, const char *text, char **ret_reason)
+{
+    const char *scheme = has_scheme(text, "http://") ? "http://" : "https://";
+    CLEANUP_FREE char *rest = NULL;
+    HostPort server;
+
+    if (has_scheme(text, scheme) && !(rest = url_rest(text, scheme)))
+        return -ENOMEM;
+    if (!rest || !split_host_port(&server, rest, ETCD_PORT))
+        return refuse(ret_reason, "must be http://HOST:PORT or https://HOST:PORT, or several of "
+                                  "these with commas between");
+    if (asprintf(ret, "%s%.*s:%u", scheme, (int)server.host_length, server.host, server.port) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static char *trim(char *text)
+{
+    text += strspn(text, " \t");
+    for (size_t n = strlen(text); n > 0 && strchr(" \t\r\n", text[n - 1]); n--)
+        text[n - 1] = '\0';
+    return text;
+}
+
+static int parse_endpoints(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    char ***strings = field;
+    CLEANUP_FREE char *copy = strdup(text);
+    CLEANUP(strings_free_p) char **endpoints = calloc(ENDPOINTS_MAX + 1, sizeof(char *));
+    char *item, *rest = copy;
+
+    (void)option;
+    if (!copy || !endpoints)
+        return -ENOMEM;
+    for (size_t n = 0; (item = strsep(&rest, ",")); n++) {
+        if (n == ENDPOINTS_MAX)
+            return refuse(ret_reason, "must be %d endpoints at most", ENDPOINTS_MAX);
+        int r = normalize_endpoint(&endpoints[n], trim(item), ret_reason);
+        if (r < 0)
+            return r;
+    }
+    strings_free(*strings);
+    *strings = TAKE_PTR(endpoints);
+    return 0;
+}
+
+static int parse_listen(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    HostPort server;
+
+    (void)option;
+    if (!split_host_port(&server, text, 0) || !server.is_address)
+        return refuse(ret_reason, "must be ADDRESS:PORT, like 127.0.0.1:9100 or [::]:9100");
+    return replace_string(field, text);
+}
+
+static int parse_advertise(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    bool unspecified = strcmp(text, "0.0.0.0") == 0 || strcmp(text, "::") == 0;
+    bool interface = strlen(text) < 16 && !strpbrk(text, "/ \t:"); /* IFNAMSIZ with its NUL */
+
+    (void)option;
+    if (unspecified || !(is_address(AF_INET, text, strlen(text)) ||
+                         is_address(AF_INET6, text, strlen(text)) || interface))
+        return refuse(ret_reason, "must be an address that others can reach, or the name of a "
+                                  "network interface");
+    return replace_string(field, text);
+}
+
+static int parse_node(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    (void)option;
+    /* "(none)" is what the kernel calls a host that was given no name. */
+    if (!*text || strcmp(text, "(none)") == 0 || strlen(text) > 253 || strpbrk(text, "/ \t") ||
+        strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+        return refuse(ret_reason, "must be a name of 1 to 253 bytes without slashes and blanks");
+    return replace_string(field, text);
+}
+
+/* Does needle stand in the literal text, outside of the {fields}? A label's name may hold
+ * slashes. */
+static bool literal_contains(const char *text, const char *needle)
+{
+    for (const char *p = text; *p; p++) {
+        if (p[0] == '{' && isalpha((unsigned char)p[1])) {
+            p = strchrnul(p, '}');
+            if (!*p)
+                break;
+        } else if (strncmp(p, needle, strlen(needle)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), end_length = strlen(end);
+
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+static void replace_template(void *field, Template *template)
+{
+    Template **place = field;
+
+    template_free(*place);
+    *place = template;
+}
+
+static int parse_key(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    CLEANUP(template_free_p) Template *key = NULL;
+
+    (void)option;
+    if (*text != '/')
+        return refuse(ret_reason, "must begin with a slash");
+    if (ends_with(text, "/") || literal_contains(text, "//"))
+        return refuse(ret_reason, "must not end in a slash, nor have two in a row");
+    if (literal_contains(text, "/./") || literal_contains(text, "/../") || ends_with(text, "/.") ||
+        ends_with(text, "/.."))
+        return refuse(ret_reason, "must not have . or .. between slashes");
+    int r = template_compile(&key, text, ret_reason);
+    if (r < 0)
+        return r;
+    if (!template_uses(key, FIELD_NAME) && !template_uses(key, FIELD_ID))
+        return refuse(ret_reason,
+                      "must contain {name} or {id}, else all containers would have the same key");
+    replace_template(field, TAKE_PTR(key));
+    return 0;
+}
+
+static int parse_value(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    Template *value;
+
+    (void)option;
+    if (!*text)
+        return refuse(ret_reason, "must not be empty");
+    int r = template_compile(&value, text, ret_reason);
+    if (r < 0)
+        return r;
+    replace_template(field, value);
+    return 0;
+}
+
+static int parse_service(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    CLEANUP(template_free_p) Template *service = NULL;
+
+    (void)option;
+    if (!*text || strcmp(text, ".") == 0 || strcmp(text, "..") == 0 || literal_contains(text, "/"))
+        return refuse(ret_reason, "must be a part of a key: not empty, not . or .., no slash");
+    int r = template_compile(&service, text, ret_reason);
+    if (r < 0)
+        return r;
+    if (template_uses(service, FIELD_SERVICE))
+        return refuse(ret_reason, "must not contain {service}, which it is to define");
+    replace_template(field, TAKE_PTR(service));
+    return 0;
+}
+
+/* Files are told from other texts by this, for check_files(). */
+static int parse_file(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    return parse_text(option, text, field, ret_reason);
+}
+
+#define FIELD(name) .offset = offsetof(Settings, name)
+
+/* The one place that names options, file keys, variables, defaults and meanings. */
+static const Option options[] = {
+    { "config", .argument = "FILE", .shown = SETTINGS_FILE " if there",
+      .meaning = "settings file" },
+    { "docker", "docker", "url", "URL", "unix:///var/run/docker.sock",
+      .shown = "$DOCKER_HOST, else unix:///var/run/docker.sock",
+      .meaning = "Docker: unix:///PATH or tcp://HOST:PORT", .parse = parse_docker_url,
+      FIELD(docker_url) },
+    { "docker-ca", "docker", "ca", "FILE", .meaning = "CA certificates to check Docker's with",
+      .parse = parse_file, FIELD(docker_ca) },
+    { "docker-cert", "docker", "cert", "FILE", .meaning = "client certificate for Docker",
+      .parse = parse_file, FIELD(docker_cert) },
+    { "docker-key", "docker", "key", "FILE", .meaning = "key of the client certificate for Docker",
+      .parse = parse_file, FIELD(docker_key) },
+    { "docker-environment", "docker", "environment", "yes|no", "yes",
+      .meaning = "read SERVICE_* from containers' environment (an inspect for each)",
+      .parse = parse_bool, FIELD(docker_environment) },
+    { "etcd", "etcd", "endpoints", "URL[,URL...]", "http://127.0.0.1:2379",
+      .meaning = "etcd, tried in turn", .parse = parse_endpoints, FIELD(etcd_endpoints) },
+    { "etcd-api", "etcd", "api", "auto|v3|v2", "auto",
+      .meaning = "etcd's API; auto: v3 where the server has it", .parse = parse_choice,
+      FIELD(etcd_api) },
+    { "etcd-ca", "etcd", "ca", "FILE", .meaning = "CA certificates to check etcd's with",
+      .parse = parse_file, FIELD(etcd_ca) },
+    { "etcd-cert", "etcd", "cert", "FILE", .meaning = "client certificate for etcd",
+      .parse = parse_file, FIELD(etcd_cert) },
+    { "etcd-key", "etcd", "key", "FILE", .meaning = "key of the client certificate for etcd",
+      .parse = parse_file, FIELD(etcd_key) },
+    { "etcd-user", "etcd", "user", "NAME", .meaning = "user name at etcd", .parse = parse_text,
+      FIELD(etcd_user) },
+    { "etcd-password-file", "etcd", "password_file", "FILE",
+      .meaning = "file that holds the user's password at etcd", .parse = parse_file,
+      FIELD(etcd_password_file) },
+    { "key", "registry", "key", "TEMPLATE", "/app/{service}/{name}",
+      .meaning = "key of a container", .parse = parse_key, FIELD(key) },
+    { "value", "registry", "value", "TEMPLATE", "{address}:{port}", .meaning = "value of the key",
+      .parse = parse_value, FIELD(value) },
+    { "service", "registry", "service", "NAME", "servers",
+      .meaning = "service of a container that names none", .parse = parse_service, FIELD(service) },
+    { "advertise", "registry", "advertise", "ADDR|IFACE", .shown = "found out",
+      .meaning = "this host's address, or the interface that has it", .parse = parse_advertise,
+      FIELD(advertise) },
+    { "node", "registry", "node", "NAME", .shown = "host name", .meaning = "this host's name",
+      .parse = parse_node, FIELD(node) },
+    { "ttl", "registry", "ttl", "SECONDS", "30",
+      .meaning = "keys of a dead host live so long, 5 or more", .parse = parse_number, FIELD(ttl_s),
+      .min = 5, .max = 86400 },
+    { "heartbeat", "registry", "heartbeat", "SECONDS", .shown = "a third of the TTL",
+      .meaning = "keys are renewed so often, half of the TTL at most", .parse = parse_number,
+      FIELD(heartbeat_s), .min = 1, .max = 43200 },
+    { "resync", "docker", "resync", "SECONDS", "60",
+      .meaning = "list the containers and compare so often, jittered", .parse = parse_number,
+      FIELD(docker_resync_s), .min = 1, .max = 86400 },
+    { "docker-grace", "docker", "grace", "SECONDS", "300",
+      .meaning = "keep keys so long while dockerd is away", .parse = parse_number,
+      FIELD(docker_grace_s), .min = 0, .max = 604800 },
+    { "ports", "registry", "ports", "published|internal", "published",
+      .meaning = "internal: container address and exposed port", .parse = parse_choice,
+      FIELD(ports) },
+    { "explicit", "registry", "explicit", "[=yes|no]", "no",
+      .meaning = "only containers that name a service", .parse = parse_bool, FIELD(explicit_only) },
+    { "on-conflict", "registry", "on_conflict", "wait|replace", "wait",
+      .meaning = "what to do about a key that is somebody else's", .parse = parse_choice,
+      FIELD(on_conflict) },
+    { "control", "agent", "control", "PATH", "/run/registrator/control.sock",
+      .meaning = "socket of the subcommands", .parse = parse_socket_path, FIELD(control) },
+    { "listen", "agent", "listen", "ADDR:PORT", .shown = "off",
+      .meaning = "/metrics, /healthz and /status over HTTP", .parse = parse_listen, FIELD(listen) },
+    { "log-level", "agent", "log_level", "error|warning|notice|info|debug", "info",
+      .meaning = "how much to log", .parse = parse_log_level, FIELD(log_level) },
+    { "dry-run", .meaning = "read everything, write nothing, print what it would do",
+      .action = SETTINGS_DRY_RUN },
+    { "check-config", .meaning = "check the settings and exit: 0, or 1 with file, line and reason",
+      .action = SETTINGS_CHECK },
+    { "help", .meaning = "print this and exit", .action = SETTINGS_HELP, .short_name = 'h' },
+    { "version", .meaning = "print the version and exit", .action = SETTINGS_VERSION,
+      .short_name = 'V' },
+};
+
+enum { N_OPTIONS = ARRAY_SIZE(options), OPTION_FIRST = 256 /* above all short options */ };
+
+typedef struct Loader {
+    Settings *settings;
+    SettingsAction action;
+    int first_operand;
+    const char *given[N_OPTIONS]; /* on the command line; of argv */
+    char *origin[N_OPTIONS]; /* where the value in force comes from; NULL: the default */
+    char *error;
+} Loader;
+
+static void loader_clear(Loader *loader)
+{
+    settings_free(loader->settings);
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        free(loader->origin[i]);
+    free(loader->error);
+}
+
+__attribute__((format(printf, 2, 3))) static int fail(Loader *loader, const char *format, ...)
+{
+    va_list arguments;
+    char *error;
+
+    va_start(arguments, format);
+    int length = vasprintf(&error, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return -ENOMEM;
+    for (char *p = error; *p; p++)
+        if (iscntrl((unsigned char)*p))
+            *p = '?';
+    free(loader->error);
+    loader->error = error;
+    return -EINVAL;
+}
+
+static const Option *find_option(const char *name)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (strcmp(options[i].name, name) == 0)
+            return &options[i];
+    assert(false);
+    return NULL;
+}
+
+static size_t option_index(const Option *option)
+{
+    return (size_t)(option - options);
+}
+
+static void *option_field(const Loader *loader, const Option *option)
+{
+    return (char *)loader->settings + option->offset;
+}
+
+/* For errors that show only when settings are looked at together. */
+static const char *origin_of(const Loader *loader, const char *name)
+{
+    const char *origin = loader->origin[option_index(find_option(name))];
+
+    return origin ? origin : name;
+}
+
+static void unset(const Option *option, void *field)
+{
+    if (option->parse == parse_number) {
+        *(unsigned *)field = 0;
+        return;
+    }
+    char **string = field;
+    free(*string);
+    *string = NULL;
+}
+
+static int check_text(const char *text, char **ret_reason)
+{
+    if (strlen(text) > TEXT_MAX)
+        return refuse(ret_reason, "must not be longer than %d bytes", TEXT_MAX);
+    for (const char *p = text; *p; p++)
+        if (iscntrl((unsigned char)*p))
+            return refuse(ret_reason, "must not have control characters or line breaks");
+    return 0;
+}
+
+static int parse_option(Loader *loader, const Option *option, const char *text, const char *origin)
+{
+    CLEANUP_FREE char *reason = NULL;
+    int r = check_text(text, &reason);
+
+    if (r >= 0)
+        r = option->parse(option, text, option_field(loader, option), &reason);
+    if (r == -EINVAL)
+        return fail(loader, "%s: '%.*s': %s", origin, SHOWN_MAX, text, reason);
+    return r;
+}
+
+static int set_option(Loader *loader, const Option *option, const char *text, const char *origin)
+{
+    if (*text || option->fallback) {
+        int r = parse_option(loader, option, text, origin);
+        if (r < 0)
+            return r;
+    } else {
+        unset(option, option_field(loader, option));
+    }
+    return replace_string(&loader->origin[option_index(option)], origin);
+}
+
+static int set_defaults(Loader *loader)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        if (!options[i].fallback)
+            continue;
+        int r = parse_option(loader, &options[i], options[i].fallback, "default");
+        assert(r != -EINVAL);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Settings file. libinih reads it a line at a time through file_read_line(), for it would itself
+ * cut lines that do not fit its buffer (200 bytes unless compiled otherwise). */
+typedef struct File {
+    Loader *loader;
+    const char *path;
+    FILE *stream;
+    unsigned line; /* being read */
+    bool continued; /* the line before ended in a backslash, */
+    bool continues; /* and so does this one */
+    char *section, *key, *value; /* read, to be applied when the next line does not continue it */
+    unsigned key_line;
+    unsigned seen[N_OPTIONS]; /* line that set the option */
+    int error;
+} File;
+
+static void file_forget_key(File *file)
+{
+    free(file->section);
+    free(file->key);
+    free(file->value);
+    file->section = file->key = file->value = NULL;
+}
+
+static void file_clear(File *file)
+{
+    fclose_p(&file->stream);
+    file_forget_key(file);
+}
+
+static const Option *find_key(const char *section, const char *key)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (options[i].section && strcmp(options[i].section, section) == 0 &&
+            strcmp(options[i].key, key) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static int file_set_key(File *file)
+{
+    const Option *option = find_key(file->section, file->key);
+    CLEANUP_FREE char *origin = NULL;
+
+    int length =
+        asprintf(&origin, "%s:%u: [%s] %s", file->path, file->key_line, file->section, file->key);
+    if (length < 0) {
+        origin = NULL; /* asprintf() may have left it undefined */
+        return -ENOMEM;
+    }
+    if (!option)
+        return fail(file->loader, "%s: there is no such setting", origin);
+
+    unsigned *seen = &file->seen[option_index(option)];
+    if (*seen)
+        return fail(file->loader, "%s: set already in line %u", origin, *seen);
+    *seen = file->key_line;
+    return set_option(file->loader, option, file->value, origin);
+}
+
+static int file_apply(File *file)
+{
+    if (!file->key)
+        return 0;
+    int r = file_set_key(file);
+    file_forget_key(file);
+    return r;
+}
+
+/* libinih would ignore what follows the bracket. */
+static bool section_has_tail(const char *line)
+{
+    const char *end = *line == '[' ? strchr(line, ']') : NULL;
+
+    return end && !strchr(";#", end[1 + strspn(end + 1, " \t")]);
+}
+
+/* An ini_reader: like fgets(), but a line that is too long is an error, indentation has no
+ * meaning, and a backslash at the end continues the line. libinih takes an indented line for the
+ * continuation of the one before. */
+static char *file_read_line(char *buffer, int size, void *userdata)
+{
+    File *file = userdata;
+
+    file->continued = file->continues;
+    if (!file->continued)
+        file->error = file_apply(file);
+    if (file->error < 0 || !fgets(buffer, size, file->stream))
+        return NULL;
+    file->line++;
+
+    size_t length = strlen(buffer);
+    if ((length == 0 || buffer[length - 1] != '\n') && !feof(file->stream)) {
+        file->error = fail(file->loader,
+                           "%s:%u: longer than %d bytes (end it in a backslash and go on in the "
+                           "next line), or not a text",
+                           file->path, file->line, size - 2);
+        return NULL;
+    }
+
+    char *text = trim(buffer);
+    length = strlen(text);
+    if (section_has_tail(text)) {
+        file->error = fail(file->loader, "%s:%u: text after [section]", file->path, file->line);
+        return NULL;
+    }
+    file->continues = length > 0 && text[length - 1] == '\\' && !strchr("#;", *text);
+    if (file->continues)
+        text[--length] = '\0';
+    memmove(buffer + file->continued, text, length + 1);
+    if (file->continued)
+        *buffer = ' ';
+    return buffer;
+}
+
+/* An ini_handler: 1: go on. */
+static int file_take_key(void *userdata, const char *section, const char *key, const char *value)
+{
+    File *file = userdata;
+    char *text = NULL;
+
+    if (file->key) {
+        if (asprintf(&text, "%s%s", file->value, value) < 0) {
+            file->error = -ENOMEM;
+            return 0;
+        }
+        free(file->value);
+        file->value = text;
+        return 1;
+    }
+    file->section = strdup(section);
+    file->key = strdup(key);
+    file->value = strdup(value);
+    file->key_line = file->line;
+    if (!file->section || !file->key || !file->value) {
+        file_forget_key(file);
+        file->error = -ENOMEM;
+    }
+    return file->error == 0;
+}
+
+static int file_parse(File *file)
+{
+    int line = ini_parse_stream(file_read_line, file, file_take_key, file);
+
+    if (file->error == -ENOMEM || line == -2)
+        return -ENOMEM;
+    if (ferror(file->stream))
+        return fail(file->loader, "%s: %m", file->path);
+    /* It reads on after a line that it does not understand: this one comes before any other
+     * error. */
+    if (line > 0)
+        return fail(file->loader, "%s:%d: neither [section] nor key = value", file->path, line);
+    return file->error < 0 ? file->error : file_apply(file);
+}
+
+static int read_file(Loader *loader)
+{
+    const char *given = loader->given[option_index(find_option("config"))];
+    const char *variable = getenv(VARIABLE_PREFIX "CONFIG");
+
+    if (!given && variable && *variable)
+        given = variable;
+    CLEANUP(file_clear) File file = { .loader = loader, .path = given ? given : SETTINGS_FILE };
+    file.stream = fopen(file.path, "re");
+    if (!file.stream && !given && errno == ENOENT)
+        return 0;
+    if (!file.stream)
+        return fail(loader, "%s: cannot read the settings: %m", file.path);
+    return file_parse(&file);
+}
+
+/* "REGISTRATOR_ETCD_API", by the option's name or by the file's section and key. */
+static void variable_name(char ret[VARIABLE_MAX], const Option *option, bool by_key)
+{
+    if (by_key && option->section)
+        snprintf(ret, VARIABLE_MAX, "%s%s_%s", VARIABLE_PREFIX, option->section, option->key);
+    else
+        snprintf(ret, VARIABLE_MAX, "%s%s", VARIABLE_PREFIX, option->name);
+    for (char *p = ret; *p; p++)
+        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+}
+
+static const char *variable_value(const char *name)
+{
+    const char *value = getenv(name);
+
+    /* Unit files and compose files cannot unset a variable, but empty it. */
+    return value && *value ? value : NULL;
+}
+
+static int set_environment(Loader *loader)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        char name[VARIABLE_MAX], key_name[VARIABLE_MAX];
+
+        if (!options[i].parse)
+            continue;
+        variable_name(name, &options[i], false);
+        variable_name(key_name, &options[i], true);
+        const char *value = variable_value(name), *key_value = variable_value(key_name);
+        if (value && key_value && strcmp(value, key_value) != 0)
+            return fail(loader, "%s and %s are one setting, but differ", name, key_name);
+        if (!value && !key_value)
+            continue;
+        int r = set_option(loader, &options[i], value ? value : key_value, value ? name : key_name);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static bool is_variable(const char *name, size_t length)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        for (int by_key = 0; by_key < 2; by_key++) {
+            char known[VARIABLE_MAX];
+            variable_name(known, &options[i], by_key);
+            if (strlen(known) == length && strncmp(known, name, length) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* Does it begin like one of ours, "REGISTRATOR_ETCD_"? */
+static bool is_in_section(const char *name, size_t length)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        char known[VARIABLE_MAX];
+        if (!options[i].section)
+            continue;
+        variable_name(known, &options[i], true);
+        size_t begin = strlen(VARIABLE_PREFIX) + strlen(options[i].section) + 1;
+        if (length >= begin && strncmp(known, name, begin) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A misspelt variable should not go unnoticed, but others set some of this prefix too: Docker's
+ * links and Kubernetes make REGISTRATOR_PORT and REGISTRATOR_SERVICE_HOST of a service's name. */
+static int check_environment(Loader *loader)
+{
+    for (char **p = environ; p && *p; p++) {
+        size_t length = strcspn(*p, "=");
+
+        if (strncmp(*p, VARIABLE_PREFIX, strlen(VARIABLE_PREFIX)) != 0 || is_variable(*p, length))
+            continue;
+        if (is_in_section(*p, length))
+            return fail(loader, "%.*s: there is no such setting", (int)length, *p);
+        log_warning("Variable %.*s is not a setting, ignoring", (int)length, *p);
+    }
+    return 0;
+}
+
+static int set_command_line(Loader *loader)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        char origin[VARIABLE_MAX];
+
+        if (!options[i].parse || !loader->given[i])
+            continue;
+        snprintf(origin, sizeof(origin), "--%s", options[i].name);
+        int r = set_option(loader, &options[i], loader->given[i], origin);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int argument_kind(const Option *option)
+{
+    if (!option->argument)
+        return no_argument;
+    return *option->argument == '[' ? optional_argument : required_argument;
+}
+
+/* How getopt_long() refused argv[index]. */
+static int fail_usage(Loader *loader, int result, char **argv, int index)
+{
+    if (optopt >= OPTION_FIRST)
+        return fail(loader, "--%s: %s", options[optopt - OPTION_FIRST].name,
+                    result == ':' ? "needs a value" : "takes no value");
+    if (optopt != 0)
+        return fail(loader, "-%c: there is no such option", optopt);
+
+    const char *given = argv[index];
+    size_t length = strcspn(given, "="), matches = 0;
+    for (size_t i = 0; i < N_OPTIONS && length > 2; i++)
+        matches += strncmp(options[i].name, given + 2, length - 2) == 0;
+    return fail(loader, "%.*s: %s", (int)length, given,
+                matches > 1 ? "could be several options" : "there is no such option");
+}
+
+static int read_command_line(Loader *loader, int argc, char **argv)
+{
+    struct option table[N_OPTIONS + 1] = { 0 };
+    int result;
+
+    for (int i = 0; i < N_OPTIONS; i++)
+        table[i] =
+            (struct option){ options[i].name, argument_kind(&options[i]), NULL, OPTION_FIRST + i };
+
+    optind = 0; /* GNU: begin anew, whatever an earlier call has left behind */
+    opterr = 0;
+    /* "+": what follows the first operand belongs to the subcommand. */
+    while ((result = getopt_long(argc, argv, "+:hV", table, NULL)) != -1) {
+        if (result == '?' || result == ':')
+            return fail_usage(loader, result, argv, optind - 1);
+
+        size_t i = 0;
+        if (result >= OPTION_FIRST)
+            i = (size_t)(result - OPTION_FIRST);
+        else
+            while (options[i].short_name != result)
+                i++;
+        if (options[i].argument)
+            loader->given[i] = optarg ? optarg : "yes";
+        else
+            loader->action = options[i].action;
+        if (loader->action == SETTINGS_HELP || loader->action == SETTINGS_VERSION)
+            break;
+    }
+    loader->first_operand = optind;
+    return 0;
+}
+
+/* What has a default that is no constant. */
+static int complete(Loader *loader)
+{
+    Settings *settings = loader->settings;
+    const Option *docker = find_option("docker");
+    const char *docker_host = getenv("DOCKER_HOST");
+    int r = 0;
+
+    if (!loader->origin[option_index(docker)] && docker_host && *docker_host)
+        r = set_option(loader, docker, docker_host, "DOCKER_HOST");
+    if (r >= 0 && !settings->node) {
+        char name[HOST_NAME_MAX + 1] = "";
+        if (gethostname(name, sizeof(name)) < 0 || !*name)
+            return fail(loader, "host name: cannot find it out, set it with --node");
+        name[HOST_NAME_MAX] = '\0';
+        r = set_option(loader, find_option("node"), name, "host name (set another with --node)");
+    }
+    if (settings->heartbeat_s == 0)
+        settings->heartbeat_s = settings->ttl_s / 3;
+    return r;
+}
+
+static int check_pair(Loader *loader, const char *name, const char *value, const char *other_name,
+                      const char *other)
+{
+    if (value && !other)
+        return fail(loader, "%s: needs --%s too", origin_of(loader, name), other_name);
+    if (other && !value)
+        return fail(loader, "%s: needs --%s too", origin_of(loader, other_name), name);
+    return 0;
+}
+
+/* A certificate that is not used would make believe that the connection is safe. */
+static int check_etcd_tls(Loader *loader)
+{
+    const Settings *settings = loader->settings;
+    const char *name = settings->etcd_ca ? "etcd-ca" : "etcd-cert";
+
+    if (!settings->etcd_ca && !settings->etcd_cert)
+        return 0;
+    for (char **p = settings->etcd_endpoints; *p; p++)
+        if (!has_scheme(*p, "https://"))
+            return fail(loader, "%s: needs endpoints with https://, not %s",
+                        origin_of(loader, name), *p);
+    return 0;
+}
+
+static int check_together(Loader *loader)
+{
+    const Settings *s = loader->settings;
+    int r = check_pair(loader, "docker-cert", s->docker_cert, "docker-key", s->docker_key);
+
+    if (r >= 0)
+        r = check_pair(loader, "etcd-cert", s->etcd_cert, "etcd-key", s->etcd_key);
+    if (r >= 0)
+        r = check_pair(loader, "etcd-user", s->etcd_user, "etcd-password-file",
+                       s->etcd_password_file);
+    if (r >= 0)
+        r = check_etcd_tls(loader);
+    if (r >= 0 && s->heartbeat_s > s->ttl_s / 2)
+        r = fail(loader,
+                 "%s: %u s is more than half of the TTL (%u s): keys would expire when one is lost",
+                 origin_of(loader, "heartbeat"), s->heartbeat_s, s->ttl_s);
+    return r;
+}
+
+static int check_readable(const char *path)
+{
+    struct stat status;
+    /* Not to wait for the writer of a pipe. */
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return -errno;
+    return S_ISDIR(status.st_mode) ? -EISDIR : 0;
+}
+
+static int check_files(Loader *loader)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        if (options[i].parse != parse_file)
+            continue;
+        const char *path = *(char **)option_field(loader, &options[i]);
+        int r = path ? check_readable(path) : 0;
+        if (r < 0)
+            return fail(loader, "%s: cannot read %s: %s", loader->origin[i], path, strerror(-r));
+    }
+    return 0;
+}
+
+static int load_settings(Loader *loader, bool agent)
+{
+    loader->settings = calloc(1, sizeof(Settings));
+    if (!loader->settings)
+        return -ENOMEM;
+
+    int r = set_defaults(loader);
+    if (r >= 0)
+        r = read_file(loader);
+    if (r >= 0)
+        r = set_environment(loader);
+    if (r >= 0)
+        r = set_command_line(loader);
+    if (r >= 0)
+        r = complete(loader);
+    if (r >= 0)
+        r = check_together(loader);
+    /* Subcommands need no more than the control socket's path, and may be run by users who cannot
+     * read the agent's keys. */
+    if (r >= 0 && agent)
+        r = check_environment(loader);
+    if (r >= 0 && agent)
+        r = check_files(loader);
+    return r;
+}
+
+int settings_load(Settings **ret, int argc, char **argv, SettingsAction *ret_action,
+                  int *ret_first_operand, char **ret_error)
+{
+    CLEANUP(loader_clear) Loader loader = { .action = SETTINGS_RUN };
+    int r = read_command_line(&loader, argc, argv);
+
+    if (r >= 0 && loader.action != SETTINGS_HELP && loader.action != SETTINGS_VERSION)
+        r = load_settings(&loader, loader.first_operand >= argc);
+    if (r < 0) {
+        *ret_error = TAKE_PTR(loader.error);
+        return r;
+    }
+    *ret = TAKE_PTR(loader.settings);
+    *ret_action = loader.action;
+    *ret_first_operand = loader.first_operand;
+    return 0;
+}
+
+Settings *settings_free(Settings *settings)
+{
+    if (!settings)
+        return NULL;
+    free(settings->docker_url);
+    free(settings->docker_ca);
+    free(settings->docker_cert);
+    free(settings->docker_key);
+    strings_free(settings->etcd_endpoints);
+    free(settings->etcd_ca);
+    free(settings->etcd_cert);
+    free(settings->etcd_key);
+    free(settings->etcd_user);
+    free(settings->etcd_password_file);
+    template_free(settings->key);
+    template_free(settings->value);
+    template_free(settings->service);
+    free(settings->advertise);
+    free(settings->node);
+    free(settings->control);
+    free(settings->listen);
+    free(settings);
+    return NULL;
+}
+
+static const char *shown_default(const Option *option)
+{
+    if (option->shown)
+        return option->shown;
+    return option->fallback ? option->fallback : "";
+}
+
+void settings_print_options(FILE *out)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const Option *option = &options[i];
+        const char *argument = option->argument ? option->argument : "";
+        const char *space = *argument && *argument != '[' ? " " : "";
+
+        fputs("  ", out);
+        if (option->short_name)
+            fprintf(out, "-%c, ", option->short_name);
+        fprintf(out, "--%s%s%s\n      %s\n", option->name, space, argument, option->meaning);
+        if (*shown_default(option))
+            fprintf(out, "      (default: %s)\n", shown_default(option));
+    }
+}
+
+void settings_print_table(FILE *out)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const Option *option = &options[i];
+        bool settable = option->parse || option->argument;
+        char variable[VARIABLE_MAX];
+
+        variable_name(variable, option, false);
+        fprintf(out, "--%s\t%s%s%s\t%s\t%s\t%s\n", option->name,
+                option->section ? option->section : "", option->section ? "." : "",
+                option->section ? option->key : "", settable ? variable : "", shown_default(option),
+                option->meaning);
+    }
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env bats
+# What can be said of the code without running the agent: format, analysis, sanitizers, packaging.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    SOURCE=$TOP/build/source
+    WORK=$TOP/build/checks
+    mkdir -p "$WORK"
+    export TOP SOURCE WORK
+}
+
+# configured NAME OPTION…: a build directory of its own, configured once.
+configured() {
+    local name=$1
+    shift
+    mkdir -p "$WORK/$name"
+    cd "$WORK/$name"
+    [[ -e Makefile ]] || "$SOURCE/configure" --enable-werror "$@"
+}
+
+@test "the sources are formatted as .clang-format says" {
+    cd "$TOP"
+    clang-format-14 --dry-run --Werror registrator/*.[ch] tests/unit/*.[ch]
+}
+
+@test "shellcheck has nothing to say of the scripts" {
+    cd "$TOP"
+    mapfile -t scripts < <(grep -rlE '^#!.*(bash|bats)' --exclude-dir=build --exclude-dir=.git . | sort)
+    ((${#scripts[@]} > 5))
+    shellcheck -S style "${scripts[@]}"
+}
+
+@test "the text speaks of this project alone: no paths of a machine, no host names of registries" {
+    cd "$TOP"
+    run grep -rnIE '/(work|root|home)/[a-z]|proxy\.golang|deb\.debian\.org' \
+        --exclude-dir=build --exclude-dir=.git --exclude=code.bats .
+    [[ -z $output ]] || {
+        echo "$output"
+        return 1
+    }
+}
+
+@test "gcc -fanalyzer finds nothing" {
+    configured analyzer CFLAGS='-O1 -g -fanalyzer'
+    make -j"$(nproc)" libregistrator.a
+}
+
+@test "clang-tidy finds nothing" {
+    cd "$SOURCE"
+    # shellcheck disable=SC2046     # words are what is wanted
+    clang-tidy-14 --quiet --warnings-as-errors='*' registrator/*.c -- -std=gnu11 -D_GNU_SOURCE \
+        -DPACKAGE_VERSION='"0"' -DPKGSYSCONFDIR='"/etc/registrator"' -Iregistrator \
+        $(pkg-config --cflags libcurl libcjson libsystemd inih libmicrohttpd)
+}
+
+@test "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer" {
+    configured sanitizers --enable-sanitizers CFLAGS='-O1 -g'
+    make -j"$(nproc)" check-am TESTS=
+    make check-am || {
+        grep -hE '^not ok|ERROR|runtime error' tests/unit/*.log
+        return 1
+    }
+}
+
+@test "unit tests under valgrind" {
+    cd "$TOP/build/registrator"
+    for program in tests/unit/test_*; do
+        [[ -x $program && $program != *.* ]] || continue
+        srcdir=$SOURCE valgrind --quiet --error-exitcode=99 --leak-check=full "$program" >"$WORK/valgrind.log" 2>&1 || {
+            echo "$program:"
+            tail -n 40 "$WORK/valgrind.log"
+            return 1
+        }
+    done
+}
+
+@test "the program is hardened: PIE, RELRO, BIND_NOW, stack protector, no executable stack" {
+    program=$TOP/build/registrator/registrator/registrator
+    readelf -h "$program" | grep -q 'DYN (Position-Independent'
+    readelf -lW "$program" | grep -q GNU_RELRO
+    readelf -dW "$program" | grep -q 'BIND_NOW\|Flags: NOW'
+    readelf -sW "$program" | grep -q __stack_chk_fail
+    readelf -lW "$program" | awk '/GNU_STACK/ && /RWE/ { bad = 1 } END { exit bad }'
+}
+
+@test "make distcheck" {
+    configured distcheck
+    make distcheck DISTCHECK_CONFIGURE_FLAGS=--enable-werror AM_COLOR_TESTS=no
+}
+
+@test "make install puts each file where it belongs" {
+    configured install --prefix=/usr --sysconfdir=/etc
+    make -j"$(nproc)"
+    rm -rf "$WORK/destdir"
+    make install DESTDIR="$WORK/destdir"
+    cd "$WORK/destdir"
+    test -x usr/bin/registrator
+    test -s usr/lib/systemd/system/registrator.service
+    test -s usr/lib/sysusers.d/registrator.conf
+    test -s etc/registrator/registrator.conf
+    test -s usr/share/man/man8/registrator.8
+    test -s usr/share/man/man5/registrator.conf.5
+    grep -q '^ExecStart=/usr/bin/registrator$' usr/lib/systemd/system/registrator.service
+}

@@ -1,0 +1,3 @@
+module registrator/tests/fake/docker
+
+go 1.19
