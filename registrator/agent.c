@@ -260,7 +260,7 @@ static size_t strv_length(char *const *strings)
     return n;
 }
 
-static int make_store(Agent *agent, uint64_t previous_lease, Store **ret)
+static int make_store(Agent *agent, int64_t previous_lease, Store **ret)
 {
     const Settings *settings = agent->settings;
     CLEANUP_FREE char *identity = NULL;
@@ -277,7 +277,9 @@ static int make_store(Agent *agent, uint64_t previous_lease, Store **ret)
                                    .n_endpoints = strv_length(settings->etcd_endpoints),
                                    .ca = settings->etcd_ca,
                                    .cert = settings->etcd_cert,
-                                   .key = settings->etcd_key },
+                                   .key = settings->etcd_key,
+                                   .user = settings->etcd_user,
+                                   .password = settings->etcd_password },
                          .api = settings->etcd_api,
                          .ttl_s = settings->ttl_s,
                          .identity = identity,
@@ -314,7 +316,7 @@ static int make_publisher(Agent *agent)
 {
     CLEANUP(store_free_p) Store *store = NULL;
     PublisherConfig config = publisher_config(agent);
-    uint64_t previous = agent->publisher ? store_lease(publisher_store(agent->publisher)) : 0;
+    int64_t previous = agent->publisher ? store_lease(publisher_store(agent->publisher)) : 0;
     int r = make_store(agent, previous, &store);
 
     if (r < 0)
@@ -599,7 +601,7 @@ static bool same_store(const Settings *a, const Settings *b)
     return same_texts(a->etcd_endpoints, b->etcd_endpoints) && a->etcd_api == b->etcd_api &&
            same_text(a->etcd_ca, b->etcd_ca) && same_text(a->etcd_cert, b->etcd_cert) &&
            same_text(a->etcd_key, b->etcd_key) && same_text(a->etcd_user, b->etcd_user) &&
-           same_text(a->etcd_password_file, b->etcd_password_file) && a->ttl_s == b->ttl_s &&
+           same_text(a->etcd_password, b->etcd_password) && a->ttl_s == b->ttl_s &&
            strcmp(a->node, b->node) == 0 &&
            strcmp(template_prefix(a->key), template_prefix(b->key)) == 0;
 }

@@ -93,7 +93,7 @@ static Reason own_reason(const Catalog *catalog, const CatalogEntry *entry)
 {
     if (entry->container && entry->container->state == CONTAINER_STOPPED)
         return REASON_NOT_RUNNING;
-    if (catalog->docker_away)
+    if (entry->away)
         return REASON_DOCKER_AWAY;
     if (entry->stopping_until_us > 0)
         return REASON_STOPPING;
@@ -370,23 +370,80 @@ void catalog_set_rules(Catalog *catalog, const Rules *rules, bool environment, b
 
 /* Events. */
 
+static uint64_t signal_bit(int number)
+{
+    return number >= 1 && number <= 64 ? UINT64_C(1) << (number - 1) : 0;
+}
+
 static void begin_stopping(CatalogEntry *entry, int number, uint64_t now_us)
 {
     int stop_signal = entry->container ? entry->container->stop_signal : SIGTERM;
     int64_t timeout_s = entry->container ? entry->container->stop_timeout_s : 10;
 
+    if (number != SIGKILL && number != stop_signal)
+        return;
+    entry->survived = false;
     if (number == SIGKILL)
         entry->stopping_until_us = now_us + KILL_TIMEOUT_US;
-    else if (number == stop_signal && timeout_s < 0)
+    else if (timeout_s < 0)
         entry->stopping_until_us = UINT64_MAX;
-    else if (number == stop_signal)
+    else
         entry->stopping_until_us = now_us + (uint64_t)timeout_s * 1000000 + STOP_MARGIN_US;
+}
+
+static void end_stopping(CatalogEntry *entry)
+{
+    entry->stopping_until_us = 0;
+    entry->survived = false;
+    entry->signals = 0;
+}
+
+static void apply_kill(Catalog *catalog, CatalogEntry *entry, int number, uint64_t now_us)
+{
+    begin_stopping(entry, number, now_us);
+    if (!entry->container || !entry->container->complete) {
+        /* Which signal is its stop signal, and how long a stop may take, inspect is yet to tell. */
+        entry->signals |= signal_bit(number);
+        entry->signalled_us = now_us;
+    }
+    (void)evaluate(catalog, entry);
+    if (!entry->container)
+        ask(catalog, entry);
+}
+
+/* The signals that came before inspect told what they mean. */
+static void judge_signals(CatalogEntry *entry)
+{
+    uint64_t signals = entry->signals;
+
+    if (signals == 0)
+        return;
+    end_stopping(entry);
+    if (signals & signal_bit(entry->container->stop_signal))
+        begin_stopping(entry, entry->container->stop_signal, entry->signalled_us);
+    if (signals & signal_bit(SIGKILL))
+        begin_stopping(entry, SIGKILL, entry->signalled_us);
+}
+
+/* There is no such container any more. */
+static void forget_entry(Catalog *catalog, CatalogEntry *entry)
+{
+    if (catalog->list_begin == 0) {
+        remove_entry(catalog, entry);
+        return;
+    }
+    /* Kept until the end of the list, which may still show it. */
+    entry->changed = ++catalog->clock;
+    set_container(catalog, entry, NULL);
+    end_stopping(entry);
+    entry->dirty = false;
+    (void)evaluate(catalog, entry);
 }
 
 static void apply_death(Catalog *catalog, CatalogEntry *entry)
 {
     set_state(catalog, entry, CONTAINER_STOPPED);
-    entry->stopping_until_us = 0;
+    end_stopping(entry);
     entry->dirty = false;
     if (entry->drain == DRAIN_UNTIL_DEATH)
         entry->drain = DRAIN_NONE;
@@ -395,21 +452,21 @@ static void apply_death(Catalog *catalog, CatalogEntry *entry)
         remove_entry(catalog, entry);
 }
 
-/* Which events tell of a container that was not known? Those after which it may run, and, while a list is under
- * way, its end: the list may still show it. */
+/* Which events tell of a container that was not known? Those that only a running one has, and, while a list is
+ * under way, its end: the list may still show it. */
 static bool is_news(const Catalog *catalog, DockerAction action)
 {
     switch (action) {
     case ACTION_START:
     case ACTION_RESTART:
+    case ACTION_KILL:
+    case ACTION_PAUSE:
     case ACTION_UNPAUSE:
     case ACTION_HEALTHY:
+    case ACTION_UNHEALTHY:
         return true;
     case ACTION_DIE:
     case ACTION_DESTROY:
-    case ACTION_KILL:
-    case ACTION_PAUSE:
-    case ACTION_UNHEALTHY:
         return catalog->list_begin > 0;
     default:
         return false;
@@ -423,8 +480,7 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
 
     switch (event->action) {
     case ACTION_KILL:
-        begin_stopping(entry, event->signal, now_us);
-        (void)evaluate(catalog, entry);
+        apply_kill(catalog, entry, event->signal, now_us);
         return;
     case ACTION_DIE:
         apply_death(catalog, entry);
@@ -441,7 +497,11 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
             container->health = event->action == ACTION_HEALTHY ? HEALTH_HEALTHY : HEALTH_UNHEALTHY;
         break;
     case ACTION_START:
-        entry->stopping_until_us = 0;
+        end_stopping(entry);
+        ask(catalog, entry);
+        return;
+    case ACTION_RENAME:
+        /* Also of a stopped one: its old name may be another's now. */
         ask(catalog, entry);
         return;
     case ACTION_RESTART:
@@ -456,12 +516,13 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
     }
     if (runs)
         (void)evaluate(catalog, entry);
-    else if (!container)
-        ask(catalog, entry);
+    else
+        ask(catalog, entry); /* only a running container pauses or has a health: its start was missed */
 }
 
 /* Does the event say nothing of a container that is not running? dockerd connects the network before the start
- * and disconnects it after the death: asking then would only make the answer to the start's question stale. */
+ * and disconnects it after the death. Between the start and its answer such an event is no noise: the answer may
+ * be older. */
 static bool is_noise(const CatalogEntry *entry, DockerAction action)
 {
     switch (action) {
@@ -469,7 +530,7 @@ static bool is_noise(const CatalogEntry *entry, DockerAction action)
     case ACTION_DISCONNECT:
     case ACTION_STOP:
     case ACTION_UPDATE:
-        return !entry->container || is_stopped(entry);
+        return !entry->dirty && (!entry->container || is_stopped(entry));
     case ACTION_RESTART:
         return entry->dirty || (entry->container && !is_stopped(entry));
     default:
@@ -481,25 +542,19 @@ void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us)
 {
     CatalogEntry *entry = find_entry(catalog, event->id);
 
+    if (event->action == ACTION_DESTROY)
+        unhold(catalog, event->id); /* a stopped one has no entry any more, and never starts again */
     if (!entry && is_news(catalog, event->action))
         entry = add_entry(catalog, event->id);
     if (!entry || is_noise(entry, event->action))
         return;
     entry->changed = ++catalog->clock;
-    entry->by_list = false;
+    entry->by_list = entry->failed = false;
     if (event->action != ACTION_DESTROY) {
         apply_event(catalog, entry, event, now_us);
         return;
     }
-    unhold(catalog, event->id);
-    if (catalog->list_begin == 0) {
-        remove_entry(catalog, entry);
-        return;
-    }
-    /* Kept until the end of the list, which may still show it. */
-    set_container(catalog, entry, NULL);
-    entry->dirty = false;
-    (void)evaluate(catalog, entry);
+    forget_entry(catalog, entry);
 }
 
 /* Answers. */
@@ -509,6 +564,7 @@ CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ti
     CLEANUP(container_free_p) Container *owned = container;
     CatalogEntry *entry = find_entry(catalog, id);
     CatalogInspected changed;
+    bool unheard;
 
     if (!entry || entry->asked != ticket)
         return CATALOG_SAME; /* a question that was given up */
@@ -518,27 +574,31 @@ CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ti
             ask(catalog, entry);
         return CATALOG_STALE;
     }
-    entry->dirty = false;
+    entry->dirty = entry->failed = entry->away = false;
     changed = entry->by_list ? CATALOG_DRIFTED : CATALOG_CHANGED;
-    entry->by_list = false;
+    unheard = entry->by_list && entry->unheard;
+    entry->by_list = entry->unheard = false;
     if (!owned) {
         bool published = entry->records.n_items > 0 && entry->records.reason == REASON_NONE;
 
-        remove_entry(catalog, entry);
+        forget_entry(catalog, entry);
         return published ? changed : CATALOG_SAME;
     }
-    if (owned->state == CONTAINER_STOPPED)
-        entry->stopping_until_us = 0;
+    if (owned->state == CONTAINER_STOPPED || entry->survived)
+        end_stopping(entry);
     set_container(catalog, entry, TAKE_PTR(owned));
-    return evaluate(catalog, entry) ? changed : CATALOG_SAME;
+    judge_signals(entry);
+    return evaluate(catalog, entry) || unheard ? changed : CATALOG_SAME;
 }
 
 void catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket)
 {
     CatalogEntry *entry = find_entry(catalog, id);
 
-    if (entry && entry->asked == ticket)
-        entry->asked = 0;
+    if (!entry || entry->asked != ticket)
+        return;
+    entry->asked = 0;
+    entry->failed = true;
 }
 
 void catalog_list_begin(Catalog *catalog)
@@ -567,7 +627,7 @@ void catalog_listed(Catalog *catalog, Container *container)
      * is taken as listed meanwhile, unless its environment may say otherwise (see make_records()). */
     if (is_new) {
         set_container(catalog, entry, TAKE_PTR(owned));
-        (void)evaluate(catalog, entry);
+        entry->unheard = evaluate(catalog, entry);
     }
     entry->by_list = !entry->dirty;
     ask(catalog, entry);
@@ -586,7 +646,7 @@ void catalog_list_end(Catalog *catalog, bool complete)
             remove_entry(catalog, entry);
         else if (!complete || seen)
             continue;
-        else if (is_stopped(entry))
+        else if (is_stopped(entry) && !entry->dirty)
             remove_entry(catalog, entry);
         else {
             entry->by_list = !entry->dirty;
@@ -610,7 +670,8 @@ uint64_t catalog_expire(Catalog *catalog, uint64_t now_us)
             continue;
         }
         /* It survived its stop: ask, and take it back when Docker says that it runs. */
-        entry->stopping_until_us = 0;
+        entry->stopping_until_us = UINT64_MAX;
+        entry->survived = true;
         entry->changed = ++catalog->clock;
         ask(catalog, entry);
     }
@@ -624,6 +685,10 @@ void catalog_set_docker_away(Catalog *catalog, bool away)
     if (catalog->docker_away == away)
         return;
     catalog->docker_away = away;
+    /* Back, the list has shown which ones run on as they were. Of the others nobody knows until they are
+     * inspected: they may have died meanwhile. */
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        entry->away = away || (entry->away && entry->dirty);
     evaluate_all(catalog);
 }
 
@@ -690,6 +755,15 @@ size_t catalog_unanswered(const Catalog *catalog)
 
     for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
         n += entry->dirty;
+    return n;
+}
+
+size_t catalog_waiting(const Catalog *catalog)
+{
+    size_t n = 0;
+
+    for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        n += entry->dirty && !entry->failed;
     return n;
 }
 

@@ -28,7 +28,13 @@ typedef struct CatalogEntry {
     bool dirty; /* what is known is out of date: to be inspected */
     bool listed; /* by the list under way */
     bool by_list; /* dirty because of a list, not of an event */
+    bool unheard; /* published because of a list, before any event told of it */
+    bool failed; /* dirty, and the last question got no answer */
+    bool away; /* not seen since Docker was away for too long */
+    bool survived; /* its stop timeout has passed; the answer to the question about it ends the stopping */
     uint64_t stopping_until_us; /* 0: not stopping; UINT64_MAX: until it dies */
+    uint64_t signals; /* sent while it was not known which one stops it: bit n - 1 for signal n */
+    uint64_t signalled_us; /* the last of them */
     Drain drain;
     UT_hash_handle hh;
 } CatalogEntry;
@@ -78,7 +84,8 @@ void catalog_listed(Catalog *catalog, Container *container); /* takes it */
 /* complete: what was not listed is asked for, and what is not there any more forgotten. */
 void catalog_list_end(Catalog *catalog, bool complete);
 
-/* Containers whose stop timeout has passed are looked at again. Returns the next such moment, 0: none. */
+/* Containers whose stop timeout has passed are looked at again. Returns the next such moment, 0: none; events and
+ * answers change it. */
 uint64_t catalog_expire(Catalog *catalog, uint64_t now_us);
 
 /* Docker has been away for too long: nothing is published until the next list. */
@@ -97,5 +104,6 @@ CatalogEntry *catalog_first(Catalog *catalog); /* the rest by entry->hh.next */
 size_t catalog_size(const Catalog *catalog);
 size_t catalog_running(const Catalog *catalog);
 size_t catalog_unanswered(const Catalog *catalog); /* dirty, or never inspected */
+size_t catalog_waiting(const Catalog *catalog); /* the same without those whose question failed: maybe for ever */
 /* The container as a whole: records.reason, and the catalog's own. */
 Reason catalog_reason(const Catalog *catalog, const CatalogEntry *entry);

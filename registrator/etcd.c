@@ -96,11 +96,6 @@ static bool answer_is_failure(const HttpResult *result)
 
 static void request_note_failure(EtcdRequest *request, const HttpResult *result)
 {
-    Etcd *etcd = request->etcd;
-
-    /* Others may have moved on already. */
-    if (etcd->current == request->endpoint)
-        etcd->current = (request->endpoint + 1) % etcd->n_endpoints;
     if (result->error == 0) {
         request->failed_status = result->status;
         free(request->failed_body);

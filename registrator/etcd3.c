@@ -18,7 +18,9 @@ enum {
     ANSWER_MAX = 8 * 1024 * 1024,
     OPEN_ATTEMPTS_MAX = 5,
     HEARTBEAT_TIMEOUT_MS_MAX = 5000,
-    N_CANDIDATES = 4,
+    N_DERIVED = 4,
+    PREVIOUS = N_DERIVED, /* the lease of an earlier store of this agent */
+    N_CANDIDATES,
 };
 
 struct Etcd3 {
@@ -387,7 +389,7 @@ static void clear_call(StoreJob *job)
 
 typedef struct OpenJob {
     Etcd3Job call;
-    Etcd3Lease leases[N_CANDIDATES]; /* plain A and B, with address A and B */
+    Etcd3Lease leases[N_CANDIDATES]; /* plain A and B, with address A and B, the previous one */
     bool foreign[N_CANDIDATES]; /* holds a value that is not of this host */
     size_t at; /* the lease at hand, */
     size_t position, count; /* and which of its keys are in the request */
@@ -445,6 +447,10 @@ static void on_looked(Etcd3Job *job, const cJSON *json)
 
 static void open_look(OpenJob *open)
 {
+    if (open->at == PREVIOUS && open->leases[PREVIOUS].id == 0) {
+        open->leases[PREVIOUS].ttl_s = -1;
+        open->at++;
+    }
     if (open->at < N_CANDIDATES) {
         call_start(&open->call, "lease/timetolive", etcd3_build_time_to_live(open->leases[open->at].id), on_looked,
                    NULL);
@@ -555,7 +561,7 @@ static bool open_prefers_address(const OpenJob *open)
     if (open->foreign[0] || open->foreign[1])
         return true;
     /* The clone is gone, but our keys hang where they were put because of it. */
-    for (size_t i = 2; i < N_CANDIDATES; i++) {
+    for (size_t i = 2; i < N_DERIVED; i++) {
         if (!open->foreign[i] && open->leases[i].n_keys > 0)
             return true;
     }
@@ -578,7 +584,7 @@ static void open_finish(OpenJob *open)
     for (size_t i = 0; i < N_CANDIDATES; i++) {
         for (size_t j = 0; j < open->leases[i].n_keys; j++) {
             Etcd3Key *key = &open->leases[i].keys[j];
-            if (!value_is_own(store, key->value))
+            if (open->foreign[i] && !value_is_own(store, key->value))
                 continue;
             job->keys[job->n_keys++] = (StoreKey){TAKE_PTR(key->key), TAKE_PTR(key->value)};
         }
@@ -712,6 +718,8 @@ static void open_choose(OpenJob *open)
 
     for (size_t i = 0; i < N_CANDIDATES; i++)
         open->foreign[i] = !lease_sift(store, &open->leases[i]);
+    /* Known to be this agent's, even if the address has changed along with the settings. */
+    open->foreign[PREVIOUS] = false;
     open_tell_clone(open);
 
     size_t first = open_prefers_address(open) ? 2 : 0;
@@ -831,11 +839,18 @@ static void etcd3_open(Store *store, StoreKeysFn done, void *userdata)
 {
     OpenJob *open = store_job_new(store, sizeof(*open), NULL, done, userdata);
     const StoreConfig *config = &store->config;
+    const char *address = config->address ? config->address(config->userdata) : "";
 
     open->call.job.clear = clear_open;
-    for (size_t i = 0; i < N_CANDIDATES; i++)
-        open->leases[i].id = etcd3_lease_id(config->identity, config->layout, i < 2 ? NULL : config->address,
-                                            i % 2 == 0 ? LEASE_A : LEASE_B);
+    open->leases[PREVIOUS].id = config->previous_lease;
+    for (size_t i = 0; i < N_DERIVED; i++) {
+        Etcd3Lease *lease = &open->leases[i];
+
+        lease->id = etcd3_lease_id(config->identity, config->layout, i < 2 ? NULL : address,
+                                   i % 2 == 0 ? LEASE_A : LEASE_B);
+        if (lease->id == config->previous_lease)
+            open->leases[PREVIOUS].id = 0;
+    }
     open_start(open);
 }
 

@@ -139,12 +139,11 @@ static void request_headers_complete(HttpRequest *request)
     long status = 0;
 
     curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
-    /* 1xx precedes the answer; what is not a success may be followed by another answer (a redirect). */
-    if (status < 200 || request->headers_seen)
+    /* Before a success there may be others: a 1xx, a redirect. After it there are trailers at most. */
+    if (request->headers_seen || !status_is_success(status))
         return;
-    request->headers_seen = status_is_success(status);
-    request->status = status;
-    if (request->on_data && request->headers_seen) {
+    request->headers_seen = true;
+    if (request->on_data) {
         request->streaming = true;
         /* Now, not with the first byte: Docker's event stream may stay silent for days. */
         request_make_ready(request);
@@ -714,7 +713,8 @@ static int request_set_behaviour(HttpRequest *request, const HttpSpec *spec)
     SETOPT(CURLOPT_PROTOCOLS_STR, "http,https");
     SETOPT(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     SETOPT(CURLOPT_USERAGENT, "registrator/" PACKAGE_VERSION);
-    SETOPT(CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
+    /* Refused by a used handle that still has its buffer, which then is of this size already. */
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
     SETOPT(CURLOPT_UPLOAD_BUFFERSIZE, (long)CURL_BUFFER);
     /* A peer that vanished without a word must not leave a stream open for ever. */
     SETOPT(CURLOPT_TCP_KEEPALIVE, 1L);

@@ -706,7 +706,7 @@ static void publisher_lost(Publisher *publisher)
     HASH_ITER (hh, publisher->entries, entry, next)
         if (entry->state == ENTRY_SETTLED)
             entry_set_state(publisher, entry, ENTRY_PENDING);
-    publisher_set_state(publisher, PUBLISHER_CLOSED, "lease lost");
+    publisher_set_state(publisher, PUBLISHER_CLOSED, "");
     (void)sd_event_source_set_time_relative(publisher->retry, 0);
     (void)sd_event_source_set_enabled(publisher->retry, SD_EVENT_ONESHOT);
     publisher->handlers.lease_lost(publisher->userdata);
@@ -918,7 +918,7 @@ void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherCo
     HASH_ITER (hh, publisher->entries, entry, next)
         if (entry->state != ENTRY_IDLE)
             entry_set_state(publisher, entry, ENTRY_PENDING);
-    publisher_set_state(publisher, PUBLISHER_CLOSED, "settings changed");
+    publisher_set_state(publisher, PUBLISHER_CLOSED, "");
     (void)sd_event_source_set_time_relative(publisher->retry, 0);
     (void)sd_event_source_set_enabled(publisher->retry, SD_EVENT_ONESHOT);
 }

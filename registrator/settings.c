@@ -29,6 +29,7 @@ enum {
     ENDPOINTS_MAX = 16,
     ETCD_PORT = 2379,
     VARIABLE_MAX = 64,
+    PASSWORD_MAX = 1024, /* bytes of the password file */
 };
 
 typedef struct Option Option;
@@ -1055,6 +1056,34 @@ static int check_files(Loader *loader)
     return 0;
 }
 
+/* The password is the file's first line. A file that others can read is refused: what stands in it is no
+ * secret any more. */
+static int read_password(Loader *loader)
+{
+    Settings *settings = loader->settings;
+    const char *path = settings->etcd_password_file;
+    struct stat status;
+    size_t allocated = 0;
+    ssize_t size;
+
+    if (!path)
+        return 0;
+    FILE *file CLEANUP(fclose_p) = fopen(path, "re");
+    if (!file || fstat(fileno(file), &status) < 0)
+        return fail(loader, "etcd-password-file: cannot read %s: %s", path, strerror(errno));
+    if ((status.st_mode & (S_IRWXG | S_IRWXO) & ~(mode_t)S_IRGRP) != 0)
+        return fail(loader, "etcd-password-file: others than its owner and group can use %s: chmod o= it, g=r at most",
+                    path);
+    if (status.st_size > PASSWORD_MAX)
+        return fail(loader, "etcd-password-file: %s is longer than %d bytes", path, PASSWORD_MAX);
+    size = getline(&settings->etcd_password, &allocated, file);
+    if (size > 0)
+        settings->etcd_password[strcspn(settings->etcd_password, "\r\n")] = '\0';
+    if (size <= 0 || *settings->etcd_password == '\0')
+        return fail(loader, "etcd-password-file: %s is empty", path);
+    return 0;
+}
+
 static int load_settings(Loader *loader, bool agent)
 {
     loader->settings = calloc(1, sizeof(Settings));
@@ -1078,6 +1107,8 @@ static int load_settings(Loader *loader, bool agent)
         r = check_environment(loader);
     if (r >= 0 && agent)
         r = check_files(loader);
+    if (r >= 0 && agent)
+        r = read_password(loader);
     return r;
 }
 
@@ -1113,6 +1144,9 @@ Settings *settings_free(Settings *settings)
     free(settings->etcd_key);
     free(settings->etcd_user);
     free(settings->etcd_password_file);
+    if (settings->etcd_password)
+        explicit_bzero(settings->etcd_password, strlen(settings->etcd_password));
+    free(settings->etcd_password);
     template_free(settings->key);
     template_free(settings->value);
     template_free(settings->service);

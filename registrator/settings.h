@@ -20,6 +20,7 @@ typedef struct Settings {
     StoreApi etcd_api;
     char *etcd_ca, *etcd_cert, *etcd_key;
     char *etcd_user, *etcd_password_file;
+    char *etcd_password; /* the file's first line; NULL: none, or a subcommand's settings */
     Template *key, *value, *service; /* compiled */
     char *advertise; /* an address or an interface; NULL: found out */
     char *node;

@@ -154,10 +154,10 @@ const char *store_excerpt(const char *body, char *buffer, size_t size)
     size_t n = 0;
 
     for (; *body && n + 1 < size; body++) {
-        bool is_control = (unsigned char)*body < ' ' || *body == 0x7f;
-        if (is_control && (n == 0 || buffer[n - 1] == ' '))
+        bool is_blank = (unsigned char)*body <= ' ' || *body == 0x7f;
+        if (is_blank && (n == 0 || buffer[n - 1] == ' '))
             continue;
-        buffer[n++] = is_control ? ' ' : *body;
+        buffer[n++] = is_blank ? ' ' : *body;
     }
     while (n > 0 && buffer[n - 1] == ' ')
         n--;
@@ -310,10 +310,9 @@ static int store_copy_config(Store *store, const StoreConfig *config)
 {
     store->config = *config;
     store->config.etcd = (EtcdConfig){0};
-    store->config.identity = store->config.layout = store->config.address = store->config.directory = NULL;
+    store->config.identity = store->config.layout = store->config.directory = NULL;
     if (copy_text((char **)&store->config.identity, config->identity ? config->identity : "") < 0 ||
         copy_text((char **)&store->config.layout, config->layout ? config->layout : "") < 0 ||
-        copy_text((char **)&store->config.address, config->address ? config->address : "") < 0 ||
         copy_text((char **)&store->config.directory, config->directory) < 0 ||
         copy_text(&store->user, config->etcd.user) < 0 ||
         copy_text(&store->password, config->etcd.password) < 0)
@@ -363,7 +362,6 @@ Store *store_free(Store *store)
     sd_event_unref(store->event);
     free((char *)store->config.identity);
     free((char *)store->config.layout);
-    free((char *)store->config.address);
     free((char *)store->config.directory);
     free(store->user);
     if (store->password)
@@ -404,6 +402,11 @@ const char *store_describe(Store *store)
     free(store->description);
     store->description = text;
     return text;
+}
+
+int64_t store_lease(const Store *store)
+{
+    return store_has_lease(store) ? etcd3_lease(store->etcd3) : 0;
 }
 
 Etcd *store_etcd(Store *store)

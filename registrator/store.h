@@ -54,7 +54,7 @@ typedef struct StoreOp {
     uint64_t revision; /* REPLACE: of the key that may be replaced; HELD: of the holder */
     StoreOutcome outcome;
     bool wrote; /* etcd's data were changed: a watcher was woken */
-    char *holder; /* HELD: the value that is there instead */
+    char *holder; /* HELD: the value that is there instead (its first 4 KiB); REJECTED: why */
 } StoreOp;
 
 typedef struct StoreKey {
@@ -68,7 +68,10 @@ typedef struct StoreConfig {
     unsigned ttl_s;
     const char *identity; /* what identifies this host, any text; the lease's ID is derived from it, */
     const char *layout; /* from the key template's literal prefix, */
-    const char *address; /* and, if another host has the same identity, from the advertised address */
+    /* and, if another host has the same identity, from the advertised address: asked for when etcd has
+     * answered, since the route to it may be what decides. NULL: there is none. */
+    const char *(*address)(void *userdata);
+    int64_t previous_lease; /* v3: of an earlier store of this very agent: its keys move to the new one; 0: none */
     const char *directory; /* v2: made at start without a TTL, so that confd finds it; NULL: none */
     bool read_only; /* dry run: no lease is granted, no directory made */
     /* v3: does a value found under our lease carry an address of this host? false: another host has the
@@ -110,8 +113,9 @@ void store_audit(Store *store, bool (*is_known)(void *userdata, const char *key)
 void store_revoke(Store *store, StoreDoneFn done, void *userdata);
 
 bool store_has_lease(const Store *store); /* v3, after a successful open */
-unsigned store_batch_max(const Store *store); /* operations in one store_apply(): 128, v2: 1 */
+unsigned store_batch_max(const Store *store); /* operations in one store_apply(): 124, v2: 1 */
 unsigned store_concurrency(const Store *store); /* store_apply() calls worth having in flight: 4, v2: 8 */
 /* "etcd v3 (3.4.23) at http://192.0.2.2:2379, lease 1a2b…": for the log and sd_notify. Valid until the next call. */
 const char *store_describe(Store *store);
+int64_t store_lease(const Store *store); /* v3: the lease's ID; 0: none */
 Etcd *store_etcd(Store *store);

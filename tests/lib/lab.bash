@@ -6,11 +6,11 @@
 # too. Functions are called one after another, from one shell or from several that share $LAB.
 # Needs root. None of them waits without a limit; a failure is told on stderr.
 #
-#   lab_up; lab_host h1 192.0.2.11; lab_dockerd h1; lab_image h1
+#   lab_trap; lab_up                   # in bats: teardown() { lab_down; }
+#   lab_host h1 192.0.2.11; lab_dockerd h1; lab_image h1
 #   lab_host etcd 192.0.2.2; lab_etcd e1 etcd 3.4; lab_agent h1 --ttl 5
 #   lab_docker h1 run -d -P --name web app:1
 #   wait_for 2 keys_are h1
-#   lab_down
 
 LAB_LIB=${BASH_SOURCE[0]}
 LAB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -278,6 +278,15 @@ lab_down() {
     _lab_end_all || _lab_fail "not everything of '$LAB' could be removed"
 }
 
+# lab_trap: for scripts (bats has teardown): lab_down at their end, whatever ends them. The signals
+# have traps of their own, because bash may die in an EXIT trap that a signal brought about.
+lab_trap() {
+    trap lab_down EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
 _lab_end_all() {
     local file ns pid left=0
     for file in "$LAB"/hosts/*; do
@@ -354,12 +363,15 @@ lab_dockerd_stop() {
     lab_stop "dockerd-$1" "${2:-TERM}" 60
 }
 
-# lab_docker HOST ARGUMENTS...: the docker command.
+# lab_docker HOST ARGUMENTS...: the docker command. An image that it does not have
+# is an error, not a pull.
 lab_docker() {
-    local host=$1
-    shift
+    local host=$1 command=$2
+    shift 2
+    # There is nowhere to pull from; finding that out takes docker 10 s or more.
+    [[ $command != run && $command != create ]] || set -- --pull never "$@"
     env -u DOCKER_CONTEXT -u DOCKER_TLS_VERIFY -u DOCKER_CERT_PATH DOCKER_HOST="unix://$LAB/$host/docker.sock" \
-        DOCKER_CONFIG="$LAB/docker-config" HOME="$LAB" docker "$@"
+        DOCKER_CONFIG="$LAB/docker-config" HOME="$LAB" docker "$command" "$@"
 }
 
 # What dockerd and containerd leave behind when they are killed.
@@ -429,7 +441,7 @@ SERVE
 
 # docker_expect HOST [ADDRESS]: prints the keys that its containers should have, as keys3 does, by
 # what docker says, in the default layout: one TCP port, /app/servers/NAME; several,
-# NAME-CONTAINERPORT each. Knows no labels, and nothing of health and pauses but to leave those out.
+# NAME-CONTAINERPORT each; what is bound to loopback, paused or not healthy is out. Knows no labels.
 docker_expect() {
     local host=$1 address=${2:-}
     [[ -n $address ]] || address=$(lab_address "$host")
@@ -440,11 +452,12 @@ docker_expect() {
         # 0.0.0.0 and :: are one binding.
         | [.Ports[]? | select(.PublicPort and .Type == "tcp")
             | {inner: .PrivatePort, outer: .PublicPort,
-               address: (if .IP == "0.0.0.0" or .IP == "::" then $address else .IP end)}]
+               address: (if .IP == "0.0.0.0" or .IP == "::" then $address else .IP end)}
+            | select(.address | test("^127\\.|^::1$") | not)]
         | unique as $ports
+        | ($ports | map(.inner) | unique | length) as $count
         | $ports[]
-        | select(.address | test("^127\\.|^::1$") | not)
-        | "/app/servers/\($name)\(if ($ports | length) > 1 then "-\(.inner)" else "" end) \(.address):\(.outer)"
+        | "/app/servers/\($name)\(if $count > 1 then "-\(.inner)" else "" end) \(.address):\(.outer)"
     ' | sort
 }
 
@@ -513,7 +526,7 @@ lab_etcd_stop() {
 lab_etcd_answers() {
     local answer
     if [[ $(<"$LAB/etcd/$1/version") == [02].* ]]; then
-        answer=$(ETCD=$1 etcd_curl '/v2/keys/lab-no-such-key?quorum=true')
+        answer=$(ETCD=$1 etcd_curl '/v2/keys/lab-no-such-key?quorum=true' -L)
         [[ $answer == *'"errorCode":100,'* ]]
     else
         # With auth on, a refusal is as good an answer.
@@ -665,7 +678,8 @@ leases3() {
 
 # keys2 [DIRECTORY]: as keys3, from the v2 store. Directories are not printed.
 keys2() {
-    etcd_curl "/v2/keys${1:-/app}?recursive=true&quorum=true" |
+    # -L: a follower of etcd 0.4 sends everybody who asks for a quorum to the leader.
+    etcd_curl "/v2/keys${1:-/app}?recursive=true&quorum=true" -L |
         jq -r '.node // empty | recurse(.nodes[]?) | select(.dir | not) | "\(.key) \(.value)"' | sort
 }
 
@@ -673,7 +687,7 @@ keys2() {
 etcd2() {
     local method=$1 key=$2 answer
     shift 2
-    # -L: a follower of etcd 0.4 sends writers to the leader.
+    # -L as in keys2.
     answer=$(etcd_curl "/v2/keys$key" -L -X "$method" "$@") || return
     echo "$answer"
     [[ $answer != *'"errorCode"'* ]]

@@ -1,7 +1,9 @@
 /* live_store URL[,URL…] v3|v2|auto [USER PASSWORD]
  *
- * Takes the store through all its verbs against a real etcd, which it expects to be nobody else's. Prints a
- * line per step; exit status 1 with the place of the first expectation that was not met. */
+ * Takes the store through all its verbs against a real etcd, which it expects to be nobody else's. The user is
+ * expected to have READWRITE below /app/ and nowhere else. From the environment: LIVE_CA, LIVE_CERT, LIVE_KEY:
+ * files for TLS; LIVE_RESTART: a command that restarts etcd. Prints a line per step; exit status 1 with the
+ * place of the first expectation that was not met. */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
@@ -229,7 +231,8 @@ static RawKey raw_get(const char *key)
     RawKey result = {0};
 
     if (api == STORE_V2) {
-        CHECK(asprintf(&path, "/v2/keys%s", key) > 0);
+        /* A follower may be behind. */
+        CHECK(asprintf(&path, "/v2/keys%s?quorum=true&consistent=true", key) > 0);
         raw_request("GET", path, NULL, true, &answer);
         CHECK(json_parse(&json, answer, strlen(answer)) == 0);
         const cJSON *node = json_get(json, "node");
@@ -283,15 +286,22 @@ static int64_t raw_lease(const char *key)
 
 /* Stores */
 
+static const char *address_of(void *userdata)
+{
+    return userdata;
+}
+
 static StoreConfig config_for(const char *identity, const char *address, unsigned ttl_s)
 {
     return (StoreConfig){
-        .etcd = {.endpoints = endpoints, .n_endpoints = n_endpoints, .user = user, .password = password},
+        .etcd = {.endpoints = endpoints, .n_endpoints = n_endpoints, .user = user, .password = password,
+                 .ca = getenv("LIVE_CA"), .cert = getenv("LIVE_CERT"), .key = getenv("LIVE_KEY")},
         .api = api,
         .ttl_s = ttl_s,
         .identity = identity,
         .layout = "/app/",
-        .address = address,
+        .address = address_of,
+        .userdata = (void *)address,
         .directory = "/app/servers",
     };
 }
@@ -590,8 +600,8 @@ static void test_v3_clones(const StoreConfig *config)
 {
     StoreConfig a = *config, b = *config;
     a.identity = b.identity = "clone";
-    a.address = a.userdata = "192.0.2.1";
-    b.address = b.userdata = "192.0.2.2";
+    a.userdata = "192.0.2.1";
+    b.userdata = "192.0.2.2";
     a.is_own_value = b.is_own_value = carries_address;
 
     Store *first = make_open_store(&a, 0);

@@ -1,0 +1,3 @@
+module registrator/tests/bench
+
+go 1.19

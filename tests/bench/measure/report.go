@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"text/template"
+)
+
+// report fills the template that is named in with results, "NAME VALUE" lines on standard input. A
+// name that no result has is an error: the document holds no number that was not measured.
+func report(arguments []string) error {
+	if len(arguments) != 1 {
+		return fmt.Errorf("usage: bench report TEMPLATE <RESULTS")
+	}
+	results := map[string]string{}
+	scanner := bufio.NewScanner(os.Stdin)
+	for scanner.Scan() {
+		name, value, _ := strings.Cut(scanner.Text(), " ")
+		results[name] = value
+	}
+	text := func(name string) (string, error) {
+		value, ok := results[name]
+		if !ok {
+			return "", fmt.Errorf("there is no result %q", name)
+		}
+		return value, nil
+	}
+	number := func(name string) (float64, error) {
+		value, err := text(name)
+		if err != nil {
+			return 0, err
+		}
+		return strconv.ParseFloat(value, 64)
+	}
+	ratio := func(name, to string) (float64, error) {
+		a, err := number(name)
+		if err != nil {
+			return 0, err
+		}
+		b, err := number(to)
+		return a / b, err
+	}
+	functions := template.FuncMap{
+		"text": text,
+		// fixed "NAME" DIGITS
+		"fixed": func(name string, digits int) (string, error) {
+			value, err := number(name)
+			return strconv.FormatFloat(value, 'f', digits, 64), err
+		},
+		// mib "NAME": KiB as MiB
+		"mib": func(name string) (string, error) {
+			value, err := number(name)
+			return strconv.FormatFloat(value/1024, 'f', 2, 64), err
+		},
+		// perMinute "NAME" "SECONDS"
+		"perMinute": func(name, seconds string) (string, error) {
+			value, err := ratio(name, seconds)
+			return strconv.FormatFloat(value*60, 'f', 1, 64), err
+		},
+		"ratio": func(name, to string) (string, error) {
+			value, err := ratio(name, to)
+			return strconv.FormatFloat(value, 'f', 2, 64), err
+		},
+		// within VALUE LIMIT: whether a target is reached, and if not, by how much it is missed
+		"within": func(value string, limit float64) (string, error) {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return "", err
+			}
+			if v <= limit {
+				return "reached", nil
+			}
+			return fmt.Sprintf("**missed** by %.0f %%", (v/limit-1)*100), nil
+		},
+		"missed": func(value string, limit float64) (bool, error) {
+			v, err := strconv.ParseFloat(value, 64)
+			return v > limit, err
+		},
+	}
+	name := arguments[0]
+	body, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	t, err := template.New(name).Funcs(functions).Parse(string(body))
+	if err != nil {
+		return err
+	}
+	return t.Execute(os.Stdout, nil)
+}

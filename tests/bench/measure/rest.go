@@ -1,0 +1,132 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// numbers returns the "NAME: NUMBER kB" lines of a file in /proc.
+func numbers(path string) (map[string]float64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]float64{}
+	for _, line := range strings.Split(string(text), "\n") {
+		words := strings.Fields(line)
+		if len(words) == 3 && words[2] == "kB" {
+			found[strings.TrimSuffix(words[0], ":")], _ = strconv.ParseFloat(words[1], 64)
+		}
+	}
+	return found, nil
+}
+
+type usage struct {
+	cpuMS    float64 // by the scheduler's own account
+	ticks    float64 // user and system
+	switches float64 // how often it was woken up
+	calls    map[string]float64
+	docker   map[string]float64
+}
+
+func readUsage(pid int, e etcd) (u usage, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if err != nil {
+		return u, err
+	}
+	if _, err = fmt.Sscan(string(text), &u.cpuMS); err != nil {
+		return u, err
+	}
+	u.cpuMS /= 1e6
+	text, err = os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	words := strings.Fields(rest)
+	user, _ := strconv.ParseFloat(words[11], 64)
+	system, _ := strconv.ParseFloat(words[12], 64)
+	u.ticks = user + system
+	text, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u, err
+	}
+	_, after, _ := strings.Cut(string(text), "\nvoluntary_ctxt_switches:")
+	_, err = fmt.Sscan(after, &u.switches)
+	if err != nil {
+		return u, err
+	}
+	u.calls, err = e.metrics("grpc_server_started_total", "grpc_method")
+	return u, err
+}
+
+func printMemory(name string, pid int) error {
+	status, err := numbers(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return err
+	}
+	rollup, err := numbers(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s.rss_anon_kib %.0f\n", name, status["RssAnon"])
+	fmt.Printf("%s.rss_kib %.0f\n", name, status["VmRSS"])
+	fmt.Printf("%s.peak_kib %.0f\n", name, status["VmHWM"])
+	fmt.Printf("%s.private_kib %.0f\n", name, rollup["Private_Clean"]+rollup["Private_Dirty"])
+	return nil
+}
+
+func rest(arguments []string) error {
+	flags := flag.NewFlagSet("rest", flag.ExitOnError)
+	name := flags.String("name", "rest", "the results' `name`")
+	url := flags.String("etcd", "", "etcd's `URL`")
+	pid := flags.Int("pid", 0, "the agent's `pid`")
+	seconds := flags.Float64("seconds", 60, "how long it is looked at")
+	flags.Parse(arguments)
+
+	e := etcd{*url}
+	changes, err := e.watch()
+	if err != nil {
+		return err
+	}
+	if err := e.sync(changes); err != nil {
+		return err
+	}
+	before, err := readUsage(*pid, e)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	time.Sleep(time.Duration(*seconds * float64(time.Second)))
+	after, err := readUsage(*pid, e)
+	if err != nil {
+		return err
+	}
+	took := time.Since(begin).Seconds()
+
+	if err := printMemory(*name, *pid); err != nil {
+		return err
+	}
+	fmt.Printf("%s.seconds %.1f\n", *name, took)
+	fmt.Printf("%s.cpu_ms %.2f\n", *name, after.cpuMS-before.cpuMS)
+	fmt.Printf("%s.ticks %.0f\n", *name, after.ticks-before.ticks)
+	fmt.Printf("%s.wakeups %.0f\n", *name, after.switches-before.switches)
+	fmt.Printf("%s.watch_events %d\n", *name, len(changes))
+	var methods []string
+	total := 0.0
+	for method := range after.calls {
+		if n := after.calls[method] - before.calls[method]; n > 0 {
+			total += n
+			methods = append(methods, fmt.Sprintf("%s:%.0f", method, n))
+		}
+	}
+	sort.Strings(methods)
+	fmt.Printf("%s.etcd_requests %.0f\n", *name, total)
+	fmt.Printf("%s.etcd_methods %s\n", *name, strings.Join(methods, ","))
+	return nil
+}

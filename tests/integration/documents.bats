@@ -1,0 +1,191 @@
+#!/usr/bin/env bats
+# Holds --help, the README's tables, etc/registrator.conf, the manual and the build against each
+# other. --help is printed from the program's own table of settings.
+
+bats_require_minimum_version 1.5.0
+
+TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+REGISTRATOR=${REGISTRATOR:-$TOP/build/registrator/registrator}
+
+# The manual as text without line breaks inside of paragraphs.
+page() {
+    mandoc -T ascii -O width=2000 "$TOP/man/$1" | col -b
+}
+
+# "--option ARGUMENT<TAB>default" a line. Where the settings file is, is up to configure.
+help_options() {
+    "$REGISTRATOR" --help | awk '
+        function out() { if (option != "") printf "%s\t%s\n", option, fallback }
+        /^  (-[A-Za-z], )?--/ { out(); sub(/^  (-[A-Za-z], )?/, ""); option = $0; fallback = "" }
+        /^      \(default: .*\)$/ { fallback = $0; sub(/^      \(default: /, "", fallback); sub(/\)$/, "", fallback) }
+        END { out() }' | sed 's|\t/[^\t]*/registrator/registrator.conf|\t/etc/registrator/registrator.conf|'
+}
+
+# The README's table of settings: "option<TAB>file key<TAB>default" a line.
+readme_options() {
+    sed -n 's/\\|/\x01/g; /^| `--/p' "$TOP/README.md" | tr -d '`' |
+        awk -F ' *[|] *' -v OFS='\t' '{ print $2, $3, $4 }' | tr '\001' '|'
+}
+
+# etc/registrator.conf: "section.key<TAB>value" a line, commented out as they are.
+file_settings() {
+    sed -n 's/^\[\(.*\)\]$/@ \1/p; s/^#\([a-z_]*\) =/= \1\t/p' "$TOP/etc/registrator.conf" |
+        awk '/^@/ { section = $2; next } { sub(/^= /, ""); sub(/\t /, "\t"); print section "." $0 }'
+}
+
+# commands: "name arguments" a line.
+help_commands() {
+    "$REGISTRATOR" --help | sed -n 's/^  \([a-z].*\)$/\1/p'
+}
+
+@test "documents: the README's table has the options and defaults of --help" {
+    [ "$(help_options | wc -l)" -gt 20 ]
+    diff <(help_options) <(readme_options | cut -f 1,3)
+}
+
+@test "documents: etc/registrator.conf has the keys of the README's table, and no others" {
+    diff <(readme_options | cut -f 2 | grep . | sort) <(file_settings | cut -f 1 | sort)
+}
+
+# The program names both variables of a setting when they differ.
+@test "documents: each option of the README's table is the setting of its file key" {
+    local option key default name key_name n=0
+    while IFS=$'\t' read -r option key default; do
+        option=${option#--}
+        name=REGISTRATOR_$(tr 'a-z-' 'A-Z_' <<<"${option%%[^a-z-]*}")
+        key_name=REGISTRATOR_$(tr 'a-z.' 'A-Z_' <<<"$key")
+        [[ $name != "$key_name" ]] || continue
+        run env -i "$name=1" "$key_name=2" "$REGISTRATOR" --config /dev/null --check-config
+        echo "$option $key: $output"
+        [ "$status" -eq 1 ]
+        [[ $output == *"$name and $key_name are one setting"* ]]
+        n=$((n + 1))
+    done < <(readme_options | awk -F '\t' '$2 != ""')
+    [ "$n" -gt 15 ]
+}
+
+@test "documents: what is commented out in etc/registrator.conf is the default" {
+    local key value default n=0
+    while IFS=$'\t' read -r key value; do
+        [[ -n $value ]] || continue
+        default=$(readme_options | awk -F '\t' -v key="$key" '$2 == key { print $3 }')
+        echo "$key = $value; default: $default"
+        [[ $default == "$value" || $default == *", else $value" ]]
+        n=$((n + 1))
+    done < <(file_settings)
+    [ "$n" -gt 10 ]
+}
+
+@test "documents: etc/registrator.conf is valid, as it is and with its defaults uncommented" {
+    run env -i "$REGISTRATOR" --config "$TOP/etc/registrator.conf" --check-config
+    echo "$output"
+    [ "$status" -eq 0 ]
+    sed 's/^#\([a-z_]* = \)/\1/' "$TOP/etc/registrator.conf" >"$BATS_TEST_TMPDIR/conf"
+    run env -i "$REGISTRATOR" --config "$BATS_TEST_TMPDIR/conf" --check-config
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
+
+@test "documents: --check-config tells file and line of what is unknown" {
+    printf '[etcd]\napi = v3\nno_such_key = 1\n' >"$BATS_TEST_TMPDIR/conf"
+    run env -i "$REGISTRATOR" --config "$BATS_TEST_TMPDIR/conf" --check-config
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"$BATS_TEST_TMPDIR/conf:3"* ]]
+}
+
+@test "documents: registrator(8) has the options of --help, and no others" {
+    diff <(help_options | cut -f 1 | sort) \
+        <(page registrator.8 | sed -n '/^OPTIONS/,/^SUBCOMMANDS/s/^ *\(-[a-zA-Z], \)\{0,1\}\(--.*\)$/\2/p' | sort)
+}
+
+@test "documents: registrator.conf(5) has every setting, in its section, with option and default" {
+    local option key default text n=0
+    page registrator.conf.5 >"$BATS_TEST_TMPDIR/page"
+    while IFS=$'\t' read -r option key default; do
+        text=$(sed -n "/^$(tr 'a-z' 'A-Z' <<<"${key%%.*}")\$/,/^[A-Z]/p" "$BATS_TEST_TMPDIR/page" |
+            awk -v head="     ${key#*.} ($option)" '$0 == head { show = 1; next } /^     [a-z]/ { show = 0 } show')
+        # Settings that are explained together with the next one have no text of their own.
+        [[ -n $text || $key == *.cert || $key == etcd.user ]] || grep -F "$key" <<<"no text: $option"
+        grep -qxF "     ${key#*.} ($option)" "$BATS_TEST_TMPDIR/page"
+        if file_settings | grep -qP "^\Q$key\E\t."; then
+            echo "$key: $default: $text"
+            [[ $text == *"Default: $default."* ]]
+            n=$((n + 1))
+        fi
+    done < <(readme_options | awk -F '\t' '$2 != ""')
+    [ "$n" -gt 10 ]
+    # And no others.
+    diff <(readme_options | cut -f 2 | grep . | sed 's/.*\.//' | sort) \
+        <(sed -n 's/^     \([a-z_]*\) (--.*)$/\1/p' "$BATS_TEST_TMPDIR/page" | sort)
+}
+
+@test "documents: manual and README have the commands of --help" {
+    local commands
+    commands=$(help_commands | cut -d ' ' -f 1 | sort)
+    echo "$commands"
+    [ "$(wc -l <<<"$commands")" -ge 5 ]
+    diff <(echo "$commands") \
+        <(page registrator.8 | sed -n '/^SYNOPSIS/,/^DESCRIPTION/s/^ *registrator \([a-z]*\).*/\1/p' | sort)
+    diff <(echo "$commands") \
+        <(page registrator.8 | sed -n '/^SUBCOMMANDS/,/^SIGNALS/s/^     \([a-z]*\)\( .*\)\{0,1\}$/\1/p' | sort)
+    diff <(echo "$commands") <(sed -n 's/^| `registrator \([a-z]*\).*/\1/p' "$TOP/README.md" | sort)
+}
+
+@test "documents: the manual's MESSAGE_IDs are the program's" {
+    diff <(sed -n 's/.*\[LOG_EVENT_.*"\([0-9a-f]\{32\}\)".*/\1/p' "$TOP/registrator/log.c" | sort) \
+        <(grep -oE '\b[0-9a-f]{32}\b' "$TOP/man/registrator.8" | sort -u)
+}
+
+@test "documents: the manual's examples of settings are valid" {
+    local n=0 file
+    touch "$BATS_TEST_TMPDIR/ca.pem" "$BATS_TEST_TMPDIR/client.pem" "$BATS_TEST_TMPDIR/client.key"
+    page registrator.conf.5 | sed -n '/^EXAMPLES/,/^SEE ALSO/s/^           //p' |
+        sed "s|/etc/registrator/\(.*\.\)|$BATS_TEST_TMPDIR/\1|" |
+        awk -v prefix="$BATS_TEST_TMPDIR/example." '/^\[/ { n++ } { print >(prefix n) }'
+    for file in "$BATS_TEST_TMPDIR"/example.*; do
+        run env -i "$REGISTRATOR" --config "$file" --check-config
+        cat "$file"
+        echo "$output"
+        [ "$status" -eq 0 ]
+        n=$((n + 1))
+    done
+    [ "$n" -eq 3 ]
+}
+
+@test "documents: the manual is well formed" {
+    local file
+    for file in "$TOP"/man/*.[1-9]; do
+        run mandoc -T lint -W warning "$file"
+        echo "$output"
+        [ -z "$output" ]
+        run --separate-stderr env MANWIDTH=80 man --warnings -l "$file"
+        # shellcheck disable=SC2154     # set by run
+        echo "$stderr"
+        [ -z "$stderr" ]
+    done
+}
+
+@test "documents: the README and ./quickstart name the packages that configure asks for" {
+    local debian fedora n=0
+    while read -r debian fedora; do
+        echo "$debian $fedora"
+        grep -qw -- "$debian" "$TOP/README.md"
+        grep -qw -- "$fedora" "$TOP/README.md"
+        grep -qw -- "need $debian" "$TOP/quickstart"
+        n=$((n + 1))
+    done < <(sed -n 's/^REGISTRATOR_LIBRARY(.*, \[\([a-z0-9-]*\)\], \[\([a-z0-9-]*\)\])$/\1 \2/p
+                     s/.*install \([a-z-]*\) (Debian) or \([a-z-]*\) (Fedora)\])\{1,2\}$/\1 \2/p' "$TOP/configure.ac")
+    [ "$n" -ge 6 ]
+}
+
+@test "documents: files that the README names are there" {
+    local file n=0
+    for file in $(grep -oE '`\.?/?[A-Za-z0-9/._-]+`|^    \./[a-z/]+' "$TOP/README.md" | tr -d '` ' | grep -E '\.(h|md|conf|8)$|LICENSE|^\./'); do
+        [[ $file != ./configure && $file != registrator.conf && $file != /* ]] || continue
+        echo "$file"
+        [ -e "$TOP/$file" ]
+        n=$((n + 1))
+    done
+    [ "$n" -ge 6 ]
+}

@@ -1,0 +1,405 @@
+#!/usr/bin/env bats
+# What dies, hangs, is cut off or in the way: Docker, etcd, the network, hosts, agents, and other
+# people's keys. Real ones, all of them.
+
+bats_require_minimum_version 1.8.0
+load ../lib/lab
+load ../lib/agent
+
+TTL_S=5
+
+setup_file() {
+    export BATS_TEST_TIMEOUT=90
+    lab_up
+    lab_host h1 192.0.2.11
+    lab_host h2 192.0.2.12
+    lab_host etcd 192.0.2.2
+    lab_dockerd h1 --live-restore
+    lab_dockerd h2
+    lab_image h1 app:1
+    lab_image h2 app:1
+    lab_etcd e1 etcd 3.4
+    watch3_start "$LAB/events"
+    lab_notify h1
+}
+
+teardown_file() {
+    lab_down
+}
+
+setup() {
+    : >"$LAB/h1/notify"
+}
+
+teardown() {
+    [[ -n $BATS_TEST_COMPLETED ]] || tell_all
+    lab_signal agent-h1 CONT 2>/dev/null || true
+    lab_agent_stop h1
+    lab_agent_stop h2
+    lab_mend h1
+    lab_mend h2
+    lab_alive etcd-e1 || lab_etcd_start e1
+    lab_alive dockerd-h1 || lab_dockerd h1 --live-restore
+    lab_alive dockerd-h2 || lab_dockerd h2
+    clear_containers h1 h2
+    clear_keys
+}
+
+# agent_of HOST [ARGUMENTS...]: with a heartbeat of a second.
+agent_of() {
+    local host=$1
+    shift
+    agent "$host" --node "$host" --ttl "$TTL_S" --heartbeat 1 "$@"
+}
+
+# told TEXT [TIMES]: systemd was told so by h1's agent, in some messages or in just so many.
+told() {
+    local n
+    n=$(grep -cF -e "$1" "$LAB/h1/notify")
+    cat "$LAB/h1/notify"
+    ((n == ${2:-n} && n > 0))
+}
+
+@test "started before Docker and etcd it is ready, says what it waits for, and registers when they come" {
+    local why
+    lab_docker h1 run -d -P --name early app:1
+    lab_dockerd_stop h1
+    lab_etcd_stop e1
+    agent_of h1
+    wait_for 5 told READY=1
+    wait_for 5 told "STATUS=Docker is away: "
+    why="No answer to /_ping from Docker at unix://$LAB/h1/docker.sock: "
+    why+="unix socket $LAB/h1/docker.sock: No such file or directory; is the Docker engine running, and is --docker right?"
+    [[ -S $LAB/h1/docker.sock ]] || said h1 "$why" 1
+    lab_dockerd h1 --live-restore
+    wait_for 10 told "STATUS=etcd is away: "
+    said h1 "etcd gave no answer (http://192.0.2.2:2379: Connection refused): is it running, and is --etcd right?" 1
+    lab_etcd_start e1
+    wait_for 10 has h1 early
+    wait_for 5 told "STATUS=1 keys of 1 running containers in etcd v3 (3.4"
+    told READY=1 1
+    said h1 "warning: " 2
+}
+
+@test "etcd stopped and started, for a moment and for longer than the TTL" {
+    local away value
+    agent_of h1
+    start h1 outage app:1
+    value=$(mapped h1 outage)
+    for away in 0 $((TTL_S + 1)); do
+        start h1 "outage-goes-$away" app:1
+        : >"$LAB/h1/agent.log"
+        lab_etcd_stop e1
+        lab_docker h1 rm -f "outage-goes-$away"
+        lab_docker h1 run -d -P --name "outage-comes-$away" app:1
+        wait_for 5 said h1 "etcd gave no answer" 1
+        status_is h1 '.etcd.state == "degraded"'
+        # Nothing can be seen of a TTL that passes while etcd is away.
+        sleep "$away"
+        said h1 "etcd gave no answer" 1
+        lab_etcd_start e1
+        wait_for 5 keys_are h1
+    done
+    # A lease begins anew when etcd does: nothing has expired.
+    events_are outage "PUT outage $value" \
+        "PUT outage-goes-0 $(events outage-goes-0 | sed -n 's/^PUT outage-goes-0 //p')" \
+        "DELETE outage-goes-0" "PUT outage-comes-0 $(mapped h1 outage-comes-0)" \
+        "PUT outage-goes-$away $(events "outage-goes-$away" | sed -n 's/^PUT [^ ]* //p')" \
+        "DELETE outage-goes-$away" "PUT outage-comes-$away $(mapped h1 "outage-comes-$away")"
+}
+
+@test "a host cut off for longer than the TTL is out, and back as it is then" {
+    agent_of h1
+    start h1 cut-stays app:1
+    start h1 cut-goes app:1
+    lab_cut h1
+    lab_docker h1 rm -f cut-goes
+    lab_docker h1 run -d -P --name cut-comes app:1
+    wait_for $((TTL_S + 3)) gone cut-stays
+    wait_for 5 gone cut-goes
+    lab_mend h1
+    wait_for 10 keys_are h1
+    has h1 cut-stays
+    has h1 cut-comes
+    # The first request may have been the write, and not the heartbeat.
+    [ "$(events cut-goes | grep -c ^PUT)" -eq 1 ]
+}
+
+@test "dockerd away for longer than --docker-grace: withdrawn; back: registered" {
+    local value stopped
+    agent_of h1 --docker-grace 2
+    start h1 grace app:1
+    value=$(mapped h1 grace)
+    lab_dockerd_stop h1
+    stopped=${EPOCHREALTIME/./}
+    wait_for 5 told "STATUS=Docker is away: "
+    wait_for 10 gone grace
+    (($(event_ms "DELETE grace") - stopped / 1000 > 900))
+    said h1 "Docker has been away for 2 s (--docker-grace)" 1
+    wait_for 5 status_is h1 '.containers[0].reason == "docker_away"'
+    lab_dockerd h1 --live-restore
+    wait_for 10 has h1 grace
+    events_are grace "PUT grace $value" "DELETE grace" "PUT grace $value"
+}
+
+@test "dockerd that takes its containers along: their keys go at once, and come back with them" {
+    local value
+    agent_of h2
+    start h2 along --restart always app:1
+    value=$(mapped h2 along)
+    lab_dockerd_stop h2
+    wait_for 5 gone along
+    lab_dockerd h2
+    wait_for 10 has h2 along
+    events_are along "PUT along $value" "DELETE along" "PUT along $(mapped h2 along)"
+}
+
+@test "stopped with SIGSTOP for longer than the TTL: then all is right, and the dead do not come back" {
+    agent_of h1
+    start h1 frozen-stays app:1
+    start h1 frozen-goes app:1
+    lab_signal agent-h1 STOP
+    lab_docker h1 rm -f frozen-goes
+    lab_docker h1 run -d -P --name frozen-comes app:1
+    wait_for $((TTL_S + 3)) gone frozen-stays
+    wait_for 5 gone frozen-goes
+    lab_signal agent-h1 CONT
+    wait_for 5 keys_are h1
+    heartbeats 1
+    keys_are h1
+    said h1 "time to live of $TTL_S s ended" 1
+    [ "$(events frozen-goes | tr '\n' ' ' | tr -d '0-9.:')" = "PUT frozen-goes  DELETE frozen-goes " ]
+}
+
+@test "an agent killed for good, a host whose power failed: the keys are gone within the TTL and 2 s" {
+    local killed
+    agent_of h1
+    agent_of h2
+    start h1 dead-agent app:1
+    start h2 dead-host app:1
+    # A heartbeat of just now: the longest that they can live.
+    heartbeats 2
+    killed=${EPOCHREALTIME/./}
+    lab_agent_kill9 h1
+    lab_host_kill h2
+    wait_for $((TTL_S + 5)) gone dead-
+    wait_for 5 events_are dead-agent "PUT dead-agent $(mapped h1 dead-agent)" "DELETE dead-agent"
+    (($(event_ms "DELETE dead-agent") < killed / 1000 + (TTL_S + 2) * 1000))
+    (($(event_ms "DELETE dead-host") < killed / 1000 + (TTL_S + 2) * 1000))
+    lab_host_boot h2
+}
+
+@test "the same name on two hosts: the second waits, and has the key within a heartbeat of its going" {
+    local first second
+    agent_of h1
+    agent_of h2
+    start h1 same app:1
+    lab_docker h2 run -d -P --name same app:1
+    first=$(mapped h1 same) second=$(mapped h2 same)
+    wait_for 5 said h2 "Key /app/servers/same is somebody else's, with value '$first', waiting until it goes" 1
+    heartbeats 4
+    events_are same "PUT same $first"
+    said h2 "somebody else's" 1
+    run lab_registrator h2 status
+    [[ $output == *"same"*"conflict"* ]]
+    run lab_registrator h2 explain same
+    [[ $output == *"$first"* ]]
+    status_is h1 '.containers[0].state == "registered"'
+
+    lab_docker h1 stop same
+    wait_for 10 events_are same "PUT same $first" "DELETE same" "PUT same $second"
+    (($(event_ms "PUT same $second") - $(event_ms "DELETE same") <= 2000))
+    status_is h2 '.containers[0].state == "registered"'
+    # And now the other way round.
+    lab_docker h1 start same
+    wait_for 5 said h1 "Key /app/servers/same is somebody else's, with value '$second'"
+    lab_docker h2 rm -f same
+    wait_for 5 has h1 same
+}
+
+@test "a key written by hand survives whatever the agent and its container do" {
+    local before
+    put3 /app/servers/hand "written by hand"
+    before=$(meta3 /app/servers/hand)
+    agent_of h1 --resync 1
+    lab_docker h1 run -d -P --name hand app:1
+    wait_for 5 said h1 "Key /app/servers/hand is somebody else's, with value 'written by hand'"
+    lab_docker h1 restart hand
+    lab_docker h1 rename hand hand-other
+    wait_for 5 has h1 hand-other
+    lab_docker h1 rename hand-other hand
+    wait_for 5 gone hand-other
+    lab_agent_kill9 h1
+    agent_of h1 --resync 1
+    wait_for 5 said h1 "somebody else's" 1
+    heartbeats 2
+    lab_docker h1 stop hand
+    lab_docker h1 start hand
+    wait_for 5 status_is h1 '.containers[0].state == "conflict"'
+    lab_docker h1 kill hand
+    wait_for 5 status_is h1 '.containers | all(.state == "out")'
+    lab_agent_stop h1
+    [ -n "$before" ]
+    [ "$(meta3 /app/servers/hand)" = "$before" ]
+}
+
+@test "--on-conflict replace takes the key over, and it is ours then" {
+    local value
+    put3 /app/servers/replace "written by hand"
+    agent_of h1 --on-conflict replace
+    start h1 replace app:1
+    value=$(mapped h1 replace)
+    said h1 "Key /app/servers/replace is somebody else's, with value 'written by hand', replacing it" 1
+    lab_docker h1 stop replace
+    wait_for 5 events_are replace "PUT replace written by hand" "PUT replace $value" "DELETE replace"
+}
+
+@test "a key of ours deleted by hand is back after the resync; overwritten, it is left alone and reported" {
+    local value before
+    agent_of h1 --resync 2
+    start h1 tampered app:1
+    value=$(mapped h1 tampered)
+    del3 /app/servers/tampered
+    wait_for 5 events_are tampered "PUT tampered $value" "DELETE tampered" "PUT tampered $value"
+    put3 /app/servers/tampered mine
+    wait_for 5 said h1 "Key /app/servers/tampered is somebody else's, with value 'mine'" 1
+    status_is h1 '.containers[0].state == "conflict" and .containers[0].records[0].holder == "mine"'
+    before=$(meta3 /app/servers/tampered)
+    heartbeats 3
+    lab_docker h1 stop tampered
+    wait_for 5 status_is h1 '.containers | all(.state == "out")'
+    [ "$(meta3 /app/servers/tampered)" = "$before" ]
+    [ "$(keys3)" = "/app/servers/tampered mine" ]
+}
+
+@test "two hosts of one golden image both have their keys, and the log says so" {
+    # Each lab host has the machine's IDs, as clones do; only --node tells them apart elsewhere.
+    [ "$(lab_docker h1 info -f '{{.ID}}')" = "$(lab_docker h2 info -f '{{.ID}}')" ]
+    agent_of h1 --node golden --resync 2
+    start h1 golden-1 app:1
+    lab_docker h2 run -d -P --name golden-2 app:1
+    agent_of h2 --node golden --resync 2
+    wait_for 10 keys_are h1 h2
+    said h2 "cloned machine image" 1
+    heartbeats 4
+    events_are golden- "PUT golden-1 $(mapped h1 golden-1)" "PUT golden-2 $(mapped h2 golden-2)"
+    # Both started again find their own.
+    lab_agent_kill9 h1
+    lab_agent_kill9 h2
+    agent_of h2 --node golden --resync 2
+    agent_of h1 --node golden --resync 2
+    heartbeats 6
+    events_are golden- "PUT golden-1 $(mapped h1 golden-1)" "PUT golden-2 $(mapped h2 golden-2)"
+    # Without each other's keys.
+    lab_docker h1 rm -f golden-1
+    wait_for 5 gone golden-1
+    has h2 golden-2
+}
+
+@test "two hosts of one golden image, started together while neither has a key" {
+    agent_of h1 --node golden --resync 2
+    agent_of h2 --node golden --resync 2
+    heartbeats 2
+    lab_docker h1 run -d -P --name together-1 app:1
+    lab_docker h2 run -d -P --name together-2 app:1
+    wait_for 10 keys_are h1 h2
+    heartbeats 8
+    keys_are h1 h2
+    lab_agent_kill9 h2
+    wait_for $((TTL_S + 3)) gone together-2
+    has h1 together-1
+}
+
+@test "systemd is told: ready once, alive, reloading, stopping; and SIGTERM keeps the keys" {
+    local -x LAB_AGENT_WRAPPER="env WATCHDOG_USEC=1000000"
+    agent_of h1
+    start h1 notify app:1
+    wait_for 5 told READY=1
+    wait_for 5 told "STATUS=1 keys of 1 running containers"
+    wait_for 5 watchdog_pings 3
+    lab_signal agent-h1 HUP
+    wait_for 5 told "RELOADING=1 MONOTONIC_USEC=" 1
+    wait_for 5 told READY=1 2
+    lab_agent_stop h1
+    wait_for 5 told STOPPING=1 1
+    has h1 notify
+    events_are notify "PUT notify $(mapped h1 notify)"
+}
+
+watchdog_pings() {
+    (($(grep -c WATCHDOG=1 "$LAB/h1/notify") >= $1))
+}
+
+# settings LINE...: writes the file that h1's agent reads.
+settings() {
+    printf '%s\n' "[registry]" "$@" >"$LAB/h1/registrator.conf"
+}
+
+# reload [TIMES]: until it has read them, for the given time.
+reload() {
+    lab_signal agent-h1 HUP
+    wait_for 5 said h1 "Settings read again" "${1:-1}"
+}
+
+@test "SIGHUP: another template, prefix, address or TTL moves the keys at once, without a gap" {
+    local value other lease
+    settings "ttl = 10" "heartbeat = 1"
+    agent h1 --node h1 --config "$LAB/h1/registrator.conf"
+    start h1 moved app:1
+    value=$(mapped h1 moved)
+
+    settings "ttl = 10" "heartbeat = 1" "key = /app/{service}/{name}-of-{node}"
+    reload 1
+    wait_for 5 events_are moved "PUT moved $value" "PUT moved-of-h1 $value" "DELETE moved"
+
+    settings "ttl = 10" "heartbeat = 1" "key = /app/sub/{service}/{name}"
+    reload 2
+    moved_on() {
+        diff <(printf '%s\n' "PUT /app/sub/servers/moved $value" "DELETE /app/servers/moved-of-h1") \
+            <(watch_events "$LAB/events" | grep moved | tail -n +4)
+    }
+    wait_for 5 moved_on
+
+    settings "ttl = 10" "heartbeat = 1"
+    reload 3
+    wait_for 5 has h1 moved
+    wait_for 5 gone moved-of-h1
+
+    # What follows must not delete anything.
+    other=198.51.100.7:${value##*:}
+    settings "ttl = 10" "heartbeat = 1" "advertise = 198.51.100.7"
+    reload 4
+    wait_for 5 events_end "PUT moved $other"
+    settings "ttl = 20" "heartbeat = 1" "advertise = 198.51.100.7"
+    reload 5
+    wait_for 5 granted_ttl 20
+    heartbeats 2
+    [ "$(keys3)" = "/app/servers/moved $other" ]
+    [ "$(events moved | awk -v value="$other" '$3 == value { found = 1 } found' | grep -c DELETE)" -eq 0 ]
+    # The old leases hold nothing any more.
+    read -r _ _ lease < <(meta3 /app/servers/moved)
+    [ "$(leases3 | awk '$3 > 0 { print $1 }')" = "$lease" ]
+}
+
+events_end() {
+    [[ $(events '' | tail -n 1) == "$1" ]]
+}
+
+granted_ttl() {
+    local lease
+    read -r _ _ lease < <(meta3 /app/servers/moved)
+    leases3 | grep "^$lease $1 "
+}
+
+@test "SIGHUP with bad settings keeps the old ones, and says the line and the reason once" {
+    settings "ttl = 10"
+    agent h1 --node h1 --config "$LAB/h1/registrator.conf"
+    start h1 kept app:1
+    : >"$LAB/h1/agent.log"
+    settings "key = /app/{service}/{name}-other" "ttl = 3"
+    lab_signal agent-h1 HUP
+    wait_for 5 said h1 "error: Settings not read again, the old ones stay: $LAB/h1/registrator.conf:3: [registry] ttl: '3': must be" 1
+    start h1 kept-too app:1
+    [ "$(wc -l <"$LAB/h1/agent.log")" -eq 2 ]
+    has h1 kept
+}

@@ -1,0 +1,255 @@
+#!/usr/bin/env bats
+# All that `docker run` can say of ports and networks, on a real dockerd: which keys come of it,
+# with which names and values, and what status says where there is none.
+
+bats_require_minimum_version 1.8.0
+load ../lib/one_host
+
+setup_file() {
+    export BATS_TEST_TIMEOUT=120
+    one_host_up
+    # A second address, and IPv6, for bindings to one address.
+    ip -n "$LAB_ID-h1" address add 192.0.2.12/24 dev eth0
+    ip -n "$LAB_ID-h1" address add 2001:db8::11/64 dev eth0 nodad
+}
+
+teardown_file() {
+    lab_down
+}
+
+setup() {
+    lab_attach
+}
+
+teardown() {
+    one_host_clear
+}
+
+# ------------------------------------------------------------------------------- bindings
+
+@test "-p HOST:CONTAINER and -P" {
+    agent
+    start fixed -p 8080:80
+    start mapped -P
+    keys_become "/app/servers/fixed 192.0.2.11:8080" \
+        "/app/servers/mapped 192.0.2.11:$(port mapped 80/tcp)"
+}
+
+@test "a loopback binding has no key, and status says why" {
+    agent
+    start local -p 127.0.0.1:8081:80
+    start local6 -p '[::1]:8081:80'
+    start other -p 127.1.2.3::80
+    start both -p 127.0.0.1:8082:80 -p 8083:80
+    keys_become "/app/servers/both 192.0.2.11:8083"
+    local name
+    for name in local local6 other; do
+        why_becomes loopback "$name" 80/tcp
+    done
+    run lab_registrator h1 status
+    [[ $output =~ local\ +out\ +80/tcp:\ bound\ to\ loopback\ only ]]
+    run lab_registrator h1 explain local
+    [[ $output == *loopback*"docker run -p"* ]]
+}
+
+@test "a binding to one address is advertised as that address" {
+    agent --advertise 192.0.2.11
+    start web -p 192.0.2.12:8084:80
+    start web6 -p '[2001:db8::11]:8085:80'
+    # Bound to any address is better than bound to one: it is there for all.
+    start any -p 192.0.2.12:8086:80 -p 8087:80
+    keys_become "/app/servers/any 192.0.2.11:8087" "/app/servers/web 192.0.2.12:8084" \
+        "/app/servers/web6 [2001:db8::11]:8085"
+}
+
+@test "ranges of ports" {
+    agent
+    start range -p 7000-7002:7000-7002
+    start one -p 7100-7110:80
+    keys_become "/app/servers/one 192.0.2.11:$(port one 80/tcp)" \
+        "/app/servers/range-7000 192.0.2.11:7000" "/app/servers/range-7001 192.0.2.11:7001" \
+        "/app/servers/range-7002 192.0.2.11:7002"
+    (($(port one 80/tcp) >= 7100 && $(port one 80/tcp) <= 7110))
+}
+
+@test "several bindings of one port: the lowest host port, or each where the key tells them apart" {
+    start web -p 8089:80 -p 8088:80 -p 127.0.0.1:8087:80 -p 192.0.2.12:8086:80
+    agent
+    keys_become "/app/servers/web 192.0.2.11:8088"
+    agent_again --key '/app/{service}/{name}:{address}:{port}'
+    keys_become "/app/servers/web:192.0.2.11:8088 192.0.2.11:8088" \
+        "/app/servers/web:192.0.2.11:8089 192.0.2.11:8089" \
+        "/app/servers/web:192.0.2.12:8086 192.0.2.12:8086"
+}
+
+@test "0.0.0.0 and :: are one binding" {
+    start web -p 8090:80
+    # That is what Docker made of it.
+    [ "$(lab_docker h1 port web 80/tcp)" = $'0.0.0.0:8090\n[::]:8090' ]
+    agent --key '/app/{service}/{name}-{port}-{address}'
+    keys_become "/app/servers/web-8090-192.0.2.11 192.0.2.11:8090"
+}
+
+@test "UDP only where it is asked for, with -udp beside TCP of the same number" {
+    agent
+    start dns -p 5301:53 -p 5302:53/udp
+    keys_become "/app/servers/dns 192.0.2.11:5301"
+    why_becomes udp dns 53/udp
+    start asked -p 5303:53 -p 5304:53/udp -l SERVICE_53_PROTOCOL=tcp,udp
+    start only -p 5305:53 -p 5306:53/udp -l SERVICE_PROTOCOL=udp
+    start lone -p 5307:53/udp -e SERVICE_53_PROTOCOL=any
+    start two -p 5308:53/udp -p 5309:80 -l SERVICE_PROTOCOL=any
+    keys_become "/app/servers/dns 192.0.2.11:5301" \
+        "/app/servers/asked-53 192.0.2.11:5303" "/app/servers/asked-53-udp 192.0.2.11:5304" \
+        "/app/servers/only 192.0.2.11:5306" "/app/servers/lone 192.0.2.11:5307" \
+        "/app/servers/two-53 192.0.2.11:5308" "/app/servers/two-80 192.0.2.11:5309"
+    why_becomes port-ignored only 53/tcp
+}
+
+@test "SCTP as UDP" {
+    if ! start probe -p 5310:53/sctp; then
+        lab_docker h1 rm -f probe >/dev/null
+        skip "this kernel has no SCTP"
+    fi
+    start asked -p 5311:53/sctp -p 5312:53 -l SERVICE_53_PROTOCOL=any
+    agent
+    keys_become "/app/servers/asked-53 192.0.2.11:5312" "/app/servers/asked-53-sctp 192.0.2.11:5311"
+    why_becomes udp probe 53/sctp
+}
+
+# ------------------------------------------------------------------------- several ports
+
+@test "several ports carry their number; one that is left of three keeps the plain name" {
+    agent
+    start many -P -- app3:1
+    start one -P -l SERVICE_443_IGNORE=yes -- app3:1
+    start none -P -l SERVICE_80_IGNORE=1 -e SERVICE_443_IGNORE=true -- app3:1
+    keys_become "/app/servers/many-80 192.0.2.11:$(port many 80/tcp)" \
+        "/app/servers/many-443 192.0.2.11:$(port many 443/tcp)" \
+        "/app/servers/one 192.0.2.11:$(port one 80/tcp)"
+    why_becomes udp one 9000/udp
+    why_becomes port-ignored one 443/tcp
+    why_becomes port-ignored none 443/tcp
+}
+
+# ------------------------------------------------------------------------------------ IPv6
+
+@test "an IPv6 binding waits for an IPv6 address, and is written with brackets" {
+    agent --advertise 192.0.2.11
+    start v6 -p '[::]:8091:80'
+    start v4 -p 0.0.0.0:8092:80
+    keys_become "/app/servers/v4 192.0.2.11:8092"
+    why_becomes no-address v6 80/tcp
+    agent_again --advertise 2001:db8:0::0011
+    keys_become "/app/servers/v6 [2001:db8::11]:8091"
+    why_becomes no-address v4 80/tcp
+    # An interface has both.
+    agent_again --advertise eth0
+    keys_become "/app/servers/v4 192.0.2.11:8092" "/app/servers/v6 [2001:db8::11]:8091"
+}
+
+@test "HAProxy and confd's template cope with IPv6" {
+    agent --advertise 2001:db8::11
+    start web -p 8093:80
+    keys_become "/app/servers/web [2001:db8::11]:8093"
+    local dir=$LAB/confd
+    mkdir -p "$dir"/{conf.d,templates}
+    # Rendered for a file of ours, and nobody is told.
+    sed -e "s#^dest = .*#dest = \"$dir/haproxy.cfg\"#" -e '/^reload_cmd/d' -e '/^check_cmd/d' \
+        "$LAB_TOP/etc/confd/conf.d/haproxy.toml" >"$dir/conf.d/haproxy.toml"
+    cp "$LAB_TOP/etc/confd/templates/haproxy.tmpl" "$dir/templates/"
+    lab_in h1 "$LAB_TOOLS/bin/confd-0.16" -onetime -backend etcdv3 -node "$(lab_etcd_urls)" -confdir "$dir"
+    grep -xF '    server web [2001:db8::11]:8093 check' "$dir/haproxy.cfg"
+    haproxy -c -q -f "$dir/haproxy.cfg"
+}
+
+# -------------------------------------------------------------------------------- networks
+
+@test "user-defined and several networks: the host's address and port, once" {
+    agent
+    lab_docker h1 network create one >/dev/null
+    lab_docker h1 network create two >/dev/null
+    start user --network one -p 8094:80
+    start several --network one -P
+    lab_docker h1 network connect two several
+    keys_become "/app/servers/user 192.0.2.11:8094" \
+        "/app/servers/several 192.0.2.11:$(port several 80/tcp)"
+}
+
+@test "--network host: the exposed ports at the host's address" {
+    agent
+    start bare --network host -- app3:1
+    keys_become "/app/servers/bare-80 192.0.2.11:80" "/app/servers/bare-443 192.0.2.11:443"
+    lab_in h1 curl -sS -m 5 http://192.0.2.11:80/
+}
+
+@test "--network none and --network container:x have no port of their own" {
+    agent
+    start web -p 8095:80
+    start none --network none -- app3:1
+    # Its own server would find the port taken.
+    lab_docker h1 run -d --name joined --network container:web app3:1 /bin/sleep 1000 >/dev/null
+    start unpublished -- app3:1
+    keys_become "/app/servers/web 192.0.2.11:8095"
+    local name
+    for name in none joined unpublished; do
+        why_becomes no-port "$name"
+    done
+}
+
+@test "--ports internal: own address and exposed port, following network connect and disconnect" {
+    agent --ports internal
+    lab_docker h1 network create one >/dev/null
+    lab_docker h1 network create two >/dev/null
+    start plain -- app3:1
+    start published -p 127.0.0.1:8096:80
+    start user --network one
+    local plain published
+    plain=$(address plain bridge)
+    published=$(address published bridge)
+    local others=("/app/servers/plain-80 $plain:80" "/app/servers/plain-443 $plain:443"
+        "/app/servers/published $published:80")
+    keys_become "${others[@]}" "/app/servers/user $(address user one):80"
+    # The network that it was started in comes first, whatever else it is in.
+    lab_docker h1 network connect two user
+    local one two
+    one=$(address user one)
+    two=$(address user two)
+    wait_for 10 lab_registrator h1 status
+    keys_become "${others[@]}" "/app/servers/user $one:80"
+    lab_docker h1 network disconnect one user
+    keys_become "${others[@]}" "/app/servers/user $two:80"
+    lab_docker h1 network disconnect two user
+    keys_become "${others[@]}"
+    why_becomes no-address user 80/tcp
+    lab_docker h1 network connect one user
+    keys_become "${others[@]}" "/app/servers/user $(address user one):80"
+    lab_in h1 curl -sS -m 5 "http://$(address user one):80/"
+}
+
+@test "--ports internal: --network host at the host's address, none and container:x not" {
+    agent --ports internal
+    start bare --network host
+    start none --network none
+    lab_docker h1 run -d --name joined --network container:none app3:1 /bin/sleep 1000 >/dev/null
+    keys_become "/app/servers/bare 192.0.2.11:80"
+    why_becomes no-port none
+    why_becomes no-port joined
+}
+
+@test "a swarm service's host-mode port" {
+    agent --service '{label:com.docker.swarm.service.name?servers}'
+    lab_docker h1 swarm init --advertise-addr 192.0.2.11 >/dev/null || skip "no swarm mode here"
+    lab_docker h1 service create --detach --no-resolve-image --name shop \
+        --publish mode=host,target=80,published=8097 app:1 >/dev/null
+    wait_for 60 task_runs
+    local name
+    name=$(lab_docker h1 ps --format '{{.Names}}')
+    keys_become "/app/shop/$name 192.0.2.11:8097"
+    lab_docker h1 service rm shop >/dev/null
+    keys_become
+    lab_docker h1 swarm leave --force >/dev/null
+}
+task_runs() {
+    [[ $(lab_docker h1 ps --format '{{.Names}}') == shop.1.* ]]
+}

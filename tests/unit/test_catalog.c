@@ -1,0 +1,1792 @@
+/* What should be published, whatever the order in which events, answers and lists come. The catalog is pure, so
+ * Docker is played by the test: containers with their true state, of which the tests tell as dockerd would. */
+#include "catalog.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SECOND UINT64_C(1000000)
+
+enum { CONTAINERS_MAX = 8, KEYS_MAX = 64, QUESTIONS_MAX = 64 };
+
+/* What a container truly is. */
+typedef struct Truth {
+    bool exists;
+    ContainerState state;
+    ContainerHealth health;
+    char name[32];
+    uint16_t port, second_port; /* host ports of 80 and 443; 0: not published */
+    int stop_signal;
+    int64_t stop_timeout_s;
+    const char *service; /* of SERVICE_NAME in the environment, or NULL */
+} Truth;
+
+typedef struct Question {
+    char id[65];
+    uint64_t ticket;
+} Question;
+
+typedef struct Wanted {
+    char key[64], value[64], id[65];
+} Wanted;
+
+typedef struct Rig {
+    Template *key, *value, *service;
+    Rules rules;
+    Catalog *catalog;
+    Truth truth[CONTAINERS_MAX];
+    Question questions[QUESTIONS_MAX]; /* not answered yet, the oldest first */
+    size_t n_questions;
+    Wanted wanted[KEYS_MAX];
+    size_t n_wanted;
+    bool deaf; /* questions are not taken */
+    uint64_t now_us;
+    char log[4096]; /* of wishes, since rig_forget_log() */
+    size_t n_asked; /* likewise */
+} Rig;
+
+/* Sink */
+
+__attribute__((format(printf, 2, 3))) static void rig_log(Rig *rig, const char *format, ...)
+{
+    size_t used = strlen(rig->log);
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(rig->log + used, sizeof(rig->log) - used, format, arguments);
+    va_end(arguments);
+}
+
+static Wanted *rig_find(Rig *rig, const char *key)
+{
+    for (size_t i = 0; i < rig->n_wanted; i++)
+        if (strcmp(rig->wanted[i].key, key) == 0)
+            return &rig->wanted[i];
+    return NULL;
+}
+
+static void on_want(void *userdata, const CatalogEntry *entry, const char *key, const char *value)
+{
+    Rig *rig = userdata;
+    Wanted *wanted = rig_find(rig, key);
+
+    if (wanted) {
+        /* Never two owners at once, and no call that changes nothing. */
+        assert_string_equal(wanted->id, entry->id);
+        assert_string_not_equal(wanted->value, value);
+    } else {
+        assert_true(rig->n_wanted < KEYS_MAX);
+        wanted = &rig->wanted[rig->n_wanted++];
+    }
+    (void)snprintf(wanted->key, sizeof(wanted->key), "%s", key);
+    (void)snprintf(wanted->value, sizeof(wanted->value), "%s", value);
+    (void)snprintf(wanted->id, sizeof(wanted->id), "%s", entry->id);
+    rig_log(rig, "+%s=%s ", key, value);
+}
+
+static void on_unwant(void *userdata, const CatalogEntry *entry, const char *key, const char *after)
+{
+    Rig *rig = userdata;
+    Wanted *wanted = rig_find(rig, key);
+
+    assert_non_null(wanted);
+    assert_string_equal(wanted->id, entry->id);
+    if (after) {
+        assert_non_null(rig_find(rig, after));
+        assert_string_equal(rig_find(rig, after)->id, entry->id);
+    }
+    *wanted = rig->wanted[--rig->n_wanted];
+    rig_log(rig, "-%s%s%s ", key, after ? ">" : "", after ? after : "");
+}
+
+static bool on_ask(void *userdata, const char *id, uint64_t ticket)
+{
+    Rig *rig = userdata;
+    Question *question = &rig->questions[rig->n_questions];
+
+    if (rig->deaf)
+        return false;
+    /* One question a container: another one only when it is answered or given up. */
+    assert_true(rig->n_questions < QUESTIONS_MAX);
+    (void)snprintf(question->id, sizeof(question->id), "%s", id);
+    question->ticket = ticket;
+    rig->n_questions++;
+    rig->n_asked++;
+    return true;
+}
+
+/* Rig */
+
+static Template *compiled(const char *text)
+{
+    Template *template = NULL;
+    CLEANUP_FREE char *error = NULL;
+
+    assert_int_equal(template_compile(&template, text, &error), 0);
+    return template;
+}
+
+static void rig_open(Rig *rig, bool environment)
+{
+    CatalogSink sink = { .want = on_want, .unwant = on_unwant, .inspect = on_ask, .userdata = rig };
+
+    *rig = (Rig){
+        .key = compiled("/app/{service}/{name}"),
+        .value = compiled("{address}:{port}"),
+        .service = compiled("servers"),
+        .now_us = 1000 * SECOND,
+    };
+    rig->rules = (Rules){
+        .key = rig->key, .value = rig->value, .service = rig->service, .node = "n", .address4 = "192.0.2.1"
+    };
+    assert_int_equal(catalog_new(&rig->catalog, &rig->rules, environment, &sink), 0);
+    for (int i = 0; i < CONTAINERS_MAX; i++)
+        rig->truth[i] = (Truth){ .stop_signal = SIGTERM, .stop_timeout_s = 10 };
+}
+
+static int setup(void **state)
+{
+    Rig *rig = calloc(1, sizeof(*rig));
+
+    assert_non_null(rig);
+    rig_open(rig, false);
+    *state = rig;
+    return 0;
+}
+
+static int setup_with_environment(void **state)
+{
+    Rig *rig = calloc(1, sizeof(*rig));
+
+    assert_non_null(rig);
+    rig_open(rig, true);
+    *state = rig;
+    return 0;
+}
+
+static void rig_close(Rig *rig)
+{
+    rig->catalog = catalog_free(rig->catalog);
+    rig->key = template_free(rig->key);
+    rig->value = template_free(rig->value);
+    rig->service = template_free(rig->service);
+}
+
+static int teardown(void **state)
+{
+    Rig *rig = *state;
+
+    rig_close(rig);
+    free(rig);
+    return 0;
+}
+
+/* "0003…": the number in the first four digits. */
+static void make_id(char ret[65], int number)
+{
+    (void)snprintf(ret, 65, "%04x%060x", (unsigned)number, (unsigned)number);
+}
+
+static int number_of(const char *id)
+{
+    return (int)strtol(id + 4, NULL, 16);
+}
+
+static char *copy(const char *text)
+{
+    char *copied = strdup(text);
+
+    assert_non_null(copied);
+    return copied;
+}
+
+static Container *make_container(const Truth *truth, const char *id, bool complete)
+{
+    Container *container = calloc(1, sizeof(*container));
+    uint16_t ports[] = { truth->port, truth->second_port }, inside[] = { 80, 443 };
+
+    assert_non_null(container);
+    container->id = copy(id);
+    container->name = copy(truth->name);
+    container->image = copy("app:1");
+    container->network_mode = copy("default");
+    container->state = truth->state;
+    container->complete = complete;
+    container->health = complete || truth->state == CONTAINER_RUNNING ? truth->health : HEALTH_NONE;
+    container->stop_signal = complete ? truth->stop_signal : SIGTERM;
+    container->stop_timeout_s = complete ? truth->stop_timeout_s : 10;
+    container->ports = calloc(2, sizeof(*container->ports));
+    assert_non_null(container->ports);
+    /* What has stopped has no bindings. */
+    for (size_t i = 0; i < 2 && truth->state != CONTAINER_STOPPED; i++)
+        if (ports[i] > 0)
+            container->ports[container->n_ports++] =
+                (Port){ .container_port = inside[i], .host_port = ports[i], .any4 = true, .any6 = true };
+    if (complete && truth->service) {
+        container->metadata = calloc(1, sizeof(*container->metadata));
+        assert_non_null(container->metadata);
+        container->metadata[container->n_metadata++] =
+            (Label){ .key = copy("SERVICE_NAME"), .value = copy(truth->service) };
+    }
+    return container;
+}
+
+static void tell(Rig *rig, int number, DockerAction action)
+{
+    DockerEvent event = { .action = action };
+
+    make_id(event.id, number);
+    catalog_event(rig->catalog, &event, rig->now_us);
+}
+
+static void tell_kill(Rig *rig, int number, int signal_number)
+{
+    DockerEvent event = { .action = ACTION_KILL, .signal = signal_number };
+
+    make_id(event.id, number);
+    catalog_event(rig->catalog, &event, rig->now_us);
+}
+
+static Question rig_take_question(Rig *rig, size_t i)
+{
+    Question question = rig->questions[i];
+
+    memmove(&rig->questions[i], &rig->questions[i + 1], (--rig->n_questions - i) * sizeof(*rig->questions));
+    return question;
+}
+
+static CatalogInspected answer_with(Rig *rig, Question question, const Truth *truth)
+{
+    Container *container = truth->exists ? make_container(truth, question.id, true) : NULL;
+
+    return catalog_inspected(rig->catalog, question.id, question.ticket, container);
+}
+
+/* The oldest question, with the truth. */
+static CatalogInspected answer(Rig *rig)
+{
+    assert_true(rig->n_questions > 0);
+    Question question = rig_take_question(rig, 0);
+    return answer_with(rig, question, &rig->truth[number_of(question.id)]);
+}
+
+static void answer_all(Rig *rig)
+{
+    for (int i = 0; rig->n_questions > 0; i++) {
+        assert_true(i < 1000);
+        (void)answer(rig);
+    }
+}
+
+static void list_as(Rig *rig, int number, const Truth *truth)
+{
+    char id[65];
+
+    make_id(id, number);
+    if (truth->exists && truth->state != CONTAINER_STOPPED)
+        catalog_listed(rig->catalog, make_container(truth, id, false));
+}
+
+static void list_all(Rig *rig)
+{
+    catalog_list_begin(rig->catalog);
+    for (int i = 0; i < CONTAINERS_MAX; i++)
+        list_as(rig, i, &rig->truth[i]);
+    catalog_list_end(rig->catalog, true);
+}
+
+static void rig_forget_log(Rig *rig)
+{
+    rig->log[0] = '\0';
+    rig->n_asked = 0;
+}
+
+/* Becomes true, without a word to the catalog. */
+static void is_running(Rig *rig, int number, const char *name, uint16_t port)
+{
+    Truth *truth = &rig->truth[number];
+
+    truth->exists = true;
+    truth->state = CONTAINER_RUNNING;
+    truth->port = port;
+    (void)snprintf(truth->name, sizeof(truth->name), "%s", name);
+}
+
+/* docker run, heard and answered. */
+static void run(Rig *rig, int number, const char *name, uint16_t port)
+{
+    is_running(rig, number, name, port);
+    tell(rig, number, ACTION_CONNECT);
+    tell(rig, number, ACTION_START);
+    answer_all(rig);
+    rig_forget_log(rig);
+}
+
+static void assert_wanted(Rig *rig, const char *key, const char *value)
+{
+    Wanted *wanted = rig_find(rig, key);
+
+    if (!value) {
+        assert_null(wanted);
+        return;
+    }
+    assert_non_null(wanted);
+    assert_string_equal(wanted->value, value);
+}
+
+static CatalogEntry *entry_of(Rig *rig, int number)
+{
+    char id[65];
+
+    make_id(id, number);
+    return catalog_find(rig->catalog, id);
+}
+
+#define WEB "/app/servers/web"
+
+/* Orders of events as dockerd 20.10 sends them. */
+
+static void start_is_asked_about_and_published(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 32768);
+    tell(rig, 1, ACTION_CONNECT);
+    assert_int_equal(rig->n_asked, 0);
+    tell(rig, 1, ACTION_START);
+    assert_int_equal(rig->n_asked, 1);
+    assert_int_equal(catalog_unanswered(rig->catalog), 1);
+    assert_int_equal(answer(rig), CATALOG_CHANGED);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:32768 ");
+    assert_int_equal(catalog_unanswered(rig->catalog), 0);
+    assert_int_equal(catalog_running(rig->catalog), 1);
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_NONE);
+}
+
+static void stop_withdraws_at_the_signal(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGTERM);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_STOPPING);
+    rig->truth[1].state = CONTAINER_STOPPED;
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DISCONNECT);
+    tell(rig, 1, ACTION_STOP);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(rig->n_asked, 0);
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_NOT_RUNNING);
+    assert_int_equal(catalog_expire(rig->catalog, UINT64_MAX), 0);
+    assert_int_equal(rig->n_asked, 0);
+}
+
+static void ignored_stop_ends_in_sigkill(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].stop_timeout_s = 3;
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGTERM);
+    uint64_t next = catalog_expire(rig->catalog, rig->now_us);
+    assert_true(next > rig->now_us + 3 * SECOND);
+    assert_true(next <= rig->now_us + 5 * SECOND);
+    rig->now_us += 3 * SECOND;
+    assert_int_equal(catalog_expire(rig->catalog, rig->now_us), next);
+    tell_kill(rig, 1, SIGKILL);
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DISCONNECT);
+    tell(rig, 1, ACTION_STOP);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(rig->n_asked, 0);
+}
+
+static void hangup_changes_nothing(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGHUP);
+    tell_kill(rig, 1, 0);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(rig->n_asked, 0);
+    assert_int_equal(catalog_expire(rig->catalog, UINT64_MAX), 0);
+}
+
+static void its_own_stop_signal_counts(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].stop_signal = SIGQUIT;
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGTERM);
+    assert_string_equal(rig->log, "");
+    tell_kill(rig, 1, SIGQUIT);
+    assert_string_equal(rig->log, "-" WEB " ");
+}
+
+static void forced_removal(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGKILL);
+    assert_string_equal(rig->log, "-" WEB " ");
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DISCONNECT);
+    tell(rig, 1, ACTION_DESTROY);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(rig->n_asked, 0);
+    assert_int_equal(catalog_size(rig->catalog), 0);
+}
+
+static void own_exit(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_DIE);
+    assert_string_equal(rig->log, "-" WEB " ");
+    tell(rig, 1, ACTION_DISCONNECT);
+    assert_int_equal(catalog_size(rig->catalog), 1);
+    tell(rig, 1, ACTION_DESTROY);
+    assert_int_equal(catalog_size(rig->catalog), 0);
+    assert_int_equal(rig->n_asked, 0);
+}
+
+static void restart_takes_one_question(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGTERM);
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DISCONNECT);
+    tell(rig, 1, ACTION_STOP);
+    rig->truth[1].port = 2;
+    tell(rig, 1, ACTION_CONNECT);
+    tell(rig, 1, ACTION_START);
+    tell(rig, 1, ACTION_RESTART);
+    assert_int_equal(rig->n_asked, 1);
+    assert_int_equal(answer(rig), CATALOG_CHANGED);
+    assert_string_equal(rig->log, "-" WEB " +" WEB "=192.0.2.1:2 ");
+    assert_int_equal(rig->n_questions, 0);
+    tell(rig, 1, ACTION_RESTART);
+    assert_int_equal(rig->n_questions, 0);
+}
+
+static void restart_policy(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DISCONNECT);
+    rig->truth[1].port = 2;
+    tell(rig, 1, ACTION_CONNECT);
+    tell(rig, 1, ACTION_START);
+    answer_all(rig);
+    assert_string_equal(rig->log, "-" WEB " +" WEB "=192.0.2.1:2 ");
+    assert_int_equal(rig->n_asked, 1);
+}
+
+static void pause_and_unpause(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_PAUSE);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_PAUSED);
+    tell(rig, 1, ACTION_UNPAUSE);
+    assert_string_equal(rig->log, "-" WEB " +" WEB "=192.0.2.1:1 ");
+    assert_int_equal(rig->n_asked, 0);
+}
+
+static void unpause_of_a_stop_is_no_return(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_PAUSE);
+    rig_forget_log(rig);
+    tell_kill(rig, 1, SIGTERM);
+    tell(rig, 1, ACTION_UNPAUSE);
+    tell_kill(rig, 1, SIGKILL);
+    tell(rig, 1, ACTION_DIE);
+    assert_string_equal(rig->log, "");
+}
+
+static void health_decides(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].health = HEALTH_STARTING;
+    run(rig, 1, "web", 1);
+    assert_wanted(rig, WEB, NULL);
+    tell(rig, 1, ACTION_HEALTHY);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    tell(rig, 1, ACTION_UNHEALTHY);
+    assert_wanted(rig, WEB, NULL);
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_UNHEALTHY);
+    tell(rig, 1, ACTION_HEALTHY);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    assert_int_equal(rig->n_asked, 0);
+}
+
+static void survivor_of_its_stop_comes_back(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGTERM);
+    uint64_t next = catalog_expire(rig->catalog, rig->now_us);
+    rig->now_us = next - 1;
+    (void)catalog_expire(rig->catalog, rig->now_us);
+    assert_int_equal(rig->n_asked, 0);
+    rig->now_us = next;
+    assert_int_equal(catalog_expire(rig->catalog, rig->now_us), 0);
+    assert_int_equal(rig->n_asked, 1);
+    /* Not before Docker says that it runs, whatever else is looked at meanwhile. */
+    catalog_set_rules(rig->catalog, &rig->rules, false, false);
+    tell_kill(rig, 1, SIGHUP);
+    assert_wanted(rig, WEB, NULL);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    assert_int_equal(catalog_expire(rig->catalog, rig->now_us), 0);
+    tell_kill(rig, 1, SIGTERM);
+    assert_wanted(rig, WEB, NULL);
+}
+
+static void survivor_that_died_unheard_does_not(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGKILL);
+    rig->truth[1].state = CONTAINER_STOPPED;
+    rig->now_us += 11 * SECOND;
+    (void)catalog_expire(rig->catalog, rig->now_us);
+    assert_int_equal(rig->n_asked, 1);
+    answer_all(rig);
+    assert_string_equal(rig->log, "-" WEB " ");
+}
+
+static void stop_without_a_timeout_lasts_until_death(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].stop_timeout_s = -1;
+    run(rig, 1, "web", 1);
+    tell_kill(rig, 1, SIGTERM);
+    assert_int_equal(catalog_expire(rig->catalog, rig->now_us + 1000000 * SECOND), 0);
+    assert_int_equal(rig->n_asked, 0);
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_START);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+}
+
+/* Signals that come before inspect has told what they mean. */
+
+static void stop_signal_before_the_answer_counts(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].stop_signal = SIGQUIT;
+    rig->truth[1].stop_timeout_s = 60;
+    is_running(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_START);
+    tell_kill(rig, 1, SIGQUIT);
+    tell_kill(rig, 1, SIGHUP);
+    answer_all(rig);
+    assert_wanted(rig, WEB, NULL);
+    assert_true(catalog_expire(rig->catalog, rig->now_us) > rig->now_us + 60 * SECOND);
+}
+
+static void signal_before_the_answer_that_is_no_stop(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].stop_signal = SIGQUIT;
+    is_running(rig, 1, "web", 1);
+    list_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    tell_kill(rig, 1, SIGTERM); /* as far as the list tells, it stops */
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    assert_int_equal(catalog_expire(rig->catalog, rig->now_us), 0);
+}
+
+static void hangup_of_an_unknown_one_during_the_list_asks(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    catalog_list_begin(rig->catalog);
+    tell_kill(rig, 1, SIGHUP);
+    list_as(rig, 1, &rig->truth[1]);
+    catalog_list_end(rig->catalog, true);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+}
+
+/* Answers */
+
+static void stale_answer_is_dropped_and_asked_again(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_START);
+    Question old = rig_take_question(rig, 0);
+    Truth before = rig->truth[1];
+    tell(rig, 1, ACTION_DIE);
+    assert_int_equal(answer_with(rig, old, &before), CATALOG_SAME);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(rig->n_questions, 0);
+
+    tell(rig, 1, ACTION_START);
+    old = rig_take_question(rig, 0);
+    (void)snprintf(rig->truth[1].name, sizeof(rig->truth[1].name), "new");
+    tell(rig, 1, ACTION_RENAME);
+    assert_int_equal(answer_with(rig, old, &before), CATALOG_STALE);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(rig->n_questions, 1);
+    assert_int_equal(answer(rig), CATALOG_CHANGED);
+    assert_string_equal(rig->log, "+/app/servers/new=192.0.2.1:1 ");
+}
+
+/* A known one keeps its entry at death: the answer that was on its way finds it. */
+static void answer_from_before_the_death_is_dropped(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_RENAME);
+    Question old = rig_take_question(rig, 0);
+    tell(rig, 1, ACTION_DIE);
+    assert_int_equal(answer_with(rig, old, &rig->truth[1]), CATALOG_STALE);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(rig->n_questions, 0);
+    assert_int_equal(catalog_unanswered(rig->catalog), 0);
+}
+
+static void network_change_before_the_answer_makes_it_stale(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_START);
+    tell(rig, 1, ACTION_CONNECT);
+    assert_int_equal(answer(rig), CATALOG_STALE);
+    assert_int_equal(rig->n_questions, 1);
+    assert_int_equal(answer(rig), CATALOG_CHANGED);
+}
+
+static void failed_question_is_asked_again(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_START);
+    Question old = rig_take_question(rig, 0);
+    assert_int_equal(catalog_waiting(rig->catalog), 1);
+    catalog_inspect_failed(rig->catalog, old.id, old.ticket + 1);
+    catalog_ask(rig->catalog);
+    assert_int_equal(rig->n_questions, 0);
+    catalog_inspect_failed(rig->catalog, old.id, old.ticket);
+    assert_int_equal(catalog_unanswered(rig->catalog), 1);
+    assert_int_equal(catalog_waiting(rig->catalog), 0);
+    catalog_ask(rig->catalog);
+    assert_int_equal(rig->n_questions, 1);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    assert_int_equal(catalog_unanswered(rig->catalog), 0);
+    /* The next question counts again. */
+    tell(rig, 1, ACTION_RENAME);
+    assert_int_equal(catalog_waiting(rig->catalog), 1);
+}
+
+static void question_that_is_given_up_is_not_answered(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_START);
+    Question old = rig_take_question(rig, 0);
+    catalog_forget_questions(rig->catalog);
+    assert_int_equal(answer_with(rig, old, &rig->truth[1]), CATALOG_SAME);
+    assert_string_equal(rig->log, "");
+    rig->deaf = true;
+    catalog_ask(rig->catalog);
+    rig->deaf = false;
+    assert_int_equal(rig->n_questions, 0);
+    catalog_ask(rig->catalog);
+    catalog_ask(rig->catalog);
+    assert_int_equal(rig->n_questions, 1);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+}
+
+static void twenty_milliseconds_of_life(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_CONNECT);
+    tell(rig, 1, ACTION_START);
+    rig->truth[1].state = CONTAINER_STOPPED;
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DISCONNECT);
+    rig->truth[1].exists = false;
+    tell(rig, 1, ACTION_DESTROY);
+    answer_all(rig);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(catalog_size(rig->catalog), 0);
+}
+
+/* Lists */
+
+static void list_publishes_what_it_shows(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    is_running(rig, 2, "db", 2);
+    list_all(rig);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:1 +/app/servers/db=192.0.2.1:2 ");
+    assert_int_equal(rig->n_questions, 2);
+    assert_int_equal(catalog_unanswered(rig->catalog), 2);
+    answer_all(rig);
+    assert_int_equal(catalog_unanswered(rig->catalog), 0);
+    rig_forget_log(rig);
+    list_all(rig);
+    assert_int_equal(rig->n_asked, 0);
+    assert_string_equal(rig->log, "");
+}
+
+static void lagging_list_after_a_death_publishes_nothing(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    Truth before = rig->truth[1];
+    rig->truth[1].state = CONTAINER_STOPPED;
+    tell(rig, 1, ACTION_DIE);
+    catalog_list_begin(rig->catalog);
+    list_as(rig, 1, &before);
+    catalog_list_end(rig->catalog, true);
+    assert_int_equal(rig->n_questions, 1);
+    assert_int_equal(answer(rig), CATALOG_SAME);
+    assert_string_equal(rig->log, "-" WEB " ");
+}
+
+static void lagging_list_shows_what_was_never_known(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    Truth before = rig->truth[1];
+    rig->truth[1].state = CONTAINER_STOPPED;
+    catalog_list_begin(rig->catalog);
+    list_as(rig, 1, &before);
+    catalog_list_end(rig->catalog, true);
+    answer_all(rig);
+    assert_wanted(rig, WEB, NULL);
+}
+
+static void events_during_the_list_are_newer(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    is_running(rig, 2, "db", 2);
+    is_running(rig, 3, "queue", 3);
+    Truth before[CONTAINERS_MAX];
+    memcpy(before, rig->truth, sizeof(before));
+    catalog_list_begin(rig->catalog);
+    rig->truth[1].state = rig->truth[2].state = CONTAINER_STOPPED;
+    tell(rig, 1, ACTION_DIE); /* known */
+    tell(rig, 2, ACTION_DIE); /* not known */
+    rig->truth[3].state = CONTAINER_PAUSED;
+    tell(rig, 3, ACTION_PAUSE); /* not known */
+    is_running(rig, 4, "late", 4);
+    tell(rig, 4, ACTION_START);
+    for (int i = 1; i <= 3; i++)
+        list_as(rig, i, &before[i]);
+    catalog_list_end(rig->catalog, true);
+    answer_all(rig);
+    assert_string_equal(rig->log, "-" WEB " +/app/servers/late=192.0.2.1:4 ");
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 3)), REASON_PAUSED);
+}
+
+static void destroyed_during_the_list(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    is_running(rig, 2, "db", 2);
+    Truth before[CONTAINERS_MAX];
+    memcpy(before, rig->truth, sizeof(before));
+    catalog_list_begin(rig->catalog);
+    for (int i = 1; i <= 2; i++) {
+        rig->truth[i].exists = false;
+        tell_kill(rig, i, SIGKILL);
+        tell(rig, i, ACTION_DIE);
+        tell(rig, i, ACTION_DISCONNECT);
+        tell(rig, i, ACTION_DESTROY);
+        list_as(rig, i, &before[i]);
+    }
+    catalog_list_end(rig->catalog, true);
+    answer_all(rig);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(catalog_size(rig->catalog), 0);
+}
+
+/* The answer was quicker than the event, and than the list. */
+static void found_gone_during_the_list(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    Truth before = rig->truth[1];
+    catalog_list_begin(rig->catalog);
+    tell(rig, 1, ACTION_START);
+    rig->truth[1].exists = false;
+    answer_all(rig);
+    list_as(rig, 1, &before);
+    assert_string_equal(rig->log, "");
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_DESTROY);
+    catalog_list_end(rig->catalog, true);
+    answer_all(rig);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(catalog_size(rig->catalog), 0);
+}
+
+static void missed_death_is_found_by_the_list(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "db", 2);
+    rig->truth[1].state = CONTAINER_STOPPED;
+    rig->truth[2].exists = false;
+    list_all(rig);
+    /* The list alone is no reason to withdraw. */
+    assert_string_equal(rig->log, "");
+    assert_int_equal(rig->n_questions, 2);
+    assert_int_equal(answer(rig), CATALOG_DRIFTED);
+    assert_int_equal(answer(rig), CATALOG_DRIFTED);
+    assert_string_equal(rig->log, "-" WEB " -/app/servers/db ");
+    list_all(rig);
+    assert_int_equal(catalog_size(rig->catalog), 0);
+}
+
+static void missed_start_is_drift(void **state)
+{
+    Rig *rig = *state;
+
+    list_all(rig);
+    is_running(rig, 1, "web", 1);
+    list_all(rig);
+    assert_int_equal(answer(rig), CATALOG_DRIFTED);
+    /* Just listed before its event is no drift. */
+    is_running(rig, 2, "db", 2);
+    list_all(rig);
+    tell(rig, 2, ACTION_START);
+    assert_int_equal(answer(rig), CATALOG_STALE);
+    assert_int_equal(answer(rig), CATALOG_SAME);
+}
+
+static void missed_restart_is_drift(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    rig->truth[1].port = 2;
+    list_all(rig);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(answer(rig), CATALOG_DRIFTED);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:2 ");
+}
+
+static void cut_off_list_forgets_nobody(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "db", 2);
+    catalog_list_begin(rig->catalog);
+    list_as(rig, 1, &rig->truth[1]);
+    catalog_list_end(rig->catalog, false);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(rig->n_asked, 0);
+    assert_int_equal(catalog_size(rig->catalog), 2);
+}
+
+/* Started, and the list does not show it yet, nor has the answer come. */
+static void list_does_not_forget_what_is_being_asked_about(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_START);
+    catalog_list_begin(rig->catalog);
+    catalog_list_end(rig->catalog, true);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+}
+
+/* Changes of name and port */
+
+static void rename_wants_the_new_key_first(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    (void)snprintf(rig->truth[1].name, sizeof(rig->truth[1].name), "shop");
+    tell(rig, 1, ACTION_RENAME);
+    answer_all(rig);
+    assert_string_equal(rig->log, "+/app/servers/shop=192.0.2.1:1 -" WEB ">/app/servers/shop ");
+}
+
+static void rename_of_a_stopped_one_is_known(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    rig->truth[1].state = CONTAINER_STOPPED;
+    tell(rig, 1, ACTION_DIE);
+    (void)snprintf(rig->truth[1].name, sizeof(rig->truth[1].name), "old");
+    tell(rig, 1, ACTION_RENAME);
+    answer_all(rig);
+    run(rig, 2, "web", 2);
+    assert_ptr_equal(catalog_find(rig->catalog, "web"), entry_of(rig, 2));
+    assert_ptr_equal(catalog_find(rig->catalog, "old"), entry_of(rig, 1));
+}
+
+static void another_port_replaces_the_value(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    rig->truth[1].port = 2;
+    tell(rig, 1, ACTION_START); /* the death was missed */
+    answer_all(rig);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:2 ");
+}
+
+static void second_port_changes_the_names(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].second_port = 9;
+    run(rig, 1, "web", 1);
+    assert_wanted(rig, WEB "-80", "192.0.2.1:1");
+    assert_wanted(rig, WEB "-443", "192.0.2.1:9");
+    rig->truth[1].second_port = 0;
+    tell(rig, 1, ACTION_START);
+    answer_all(rig);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:1 -" WEB "-80>" WEB " -" WEB "-443>" WEB " ");
+}
+
+static void second_container_waits_for_the_key(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "web", 2);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+    assert_int_equal(entry_of(rig, 2)->records.items[0].reason, REASON_DUPLICATE);
+    tell(rig, 1, ACTION_PAUSE);
+    assert_string_equal(rig->log, "-" WEB " +" WEB "=192.0.2.1:2 ");
+    tell(rig, 1, ACTION_UNPAUSE);
+    assert_wanted(rig, WEB, "192.0.2.1:2");
+    rig_forget_log(rig);
+    tell(rig, 2, ACTION_DESTROY);
+    assert_string_equal(rig->log, "-" WEB " +" WEB "=192.0.2.1:1 ");
+}
+
+/* A blue-green switch by two renames, the answers in the wrong order. */
+static void names_are_swapped(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "next", 2);
+    (void)snprintf(rig->truth[1].name, sizeof(rig->truth[1].name), "last");
+    (void)snprintf(rig->truth[2].name, sizeof(rig->truth[2].name), "web");
+    tell(rig, 2, ACTION_RENAME);
+    tell(rig, 1, ACTION_RENAME);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:2");
+    assert_wanted(rig, "/app/servers/last", "192.0.2.1:1");
+    assert_wanted(rig, "/app/servers/next", NULL);
+}
+
+/* Operator, rules, Docker's absence */
+
+static void drained_is_out_until_undrained(void **state)
+{
+    Rig *rig = *state;
+    char id[65];
+
+    run(rig, 1, "web", 1);
+    make_id(id, 1);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_HELD), 0);
+    assert_string_equal(rig->log, "-" WEB " ");
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_DRAINED);
+    /* It outlives the container's restart, and that the catalog forgets the stopped one. */
+    rig->truth[1].state = CONTAINER_STOPPED;
+    tell(rig, 1, ACTION_DIE);
+    list_all(rig);
+    assert_int_equal(catalog_size(rig->catalog), 0);
+    is_running(rig, 1, "web", 2);
+    tell(rig, 1, ACTION_START);
+    answer_all(rig);
+    assert_wanted(rig, WEB, NULL);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_NONE), 0);
+    assert_wanted(rig, WEB, "192.0.2.1:2");
+}
+
+static void drain_of_a_destroyed_one_is_forgotten(void **state)
+{
+    Rig *rig = *state;
+    char *const *ids;
+    char id[65];
+
+    for (int i = 0; i < CATALOG_HELD_MAX; i++) {
+        make_id(id, 100 + i);
+        assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_HELD), 0);
+    }
+    make_id(id, 1);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_HELD), -ENOBUFS);
+    tell(rig, 100, ACTION_DESTROY);
+    assert_int_equal(catalog_held(rig->catalog, &ids), CATALOG_HELD_MAX - 1);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_HELD), 0);
+}
+
+static void drain_until_death_ends_with_it(void **state)
+{
+    Rig *rig = *state;
+    char id[65];
+
+    run(rig, 1, "web", 1);
+    make_id(id, 1);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_UNTIL_DEATH), 0);
+    assert_wanted(rig, WEB, NULL);
+    tell(rig, 1, ACTION_DIE);
+    tell(rig, 1, ACTION_START);
+    answer_all(rig);
+    assert_wanted(rig, WEB, "192.0.2.1:1");
+}
+
+static void drained_host_has_nothing(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    catalog_set_host_drained(rig->catalog, true);
+    assert_true(catalog_is_host_drained(rig->catalog));
+    run(rig, 2, "db", 2);
+    assert_int_equal(rig->n_wanted, 0);
+    catalog_set_host_drained(rig->catalog, false);
+    assert_int_equal(rig->n_wanted, 2);
+}
+
+static void docker_away_for_too_long(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "db", 2);
+    run(rig, 3, "moved", 3);
+    catalog_forget_questions(rig->catalog);
+    catalog_set_docker_away(rig->catalog, true);
+    assert_int_equal(rig->n_wanted, 0);
+    assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_DOCKER_AWAY);
+    rig_forget_log(rig);
+    /* It is back: one runs on, one has died, one has another port. */
+    rig->truth[2].state = CONTAINER_STOPPED;
+    rig->truth[3].port = 33;
+    list_all(rig);
+    catalog_ask(rig->catalog);
+    catalog_set_docker_away(rig->catalog, false);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:1 ");
+    answer_all(rig);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:1 +/app/servers/moved=192.0.2.1:33 ");
+}
+
+static void found_address_publishes(void **state)
+{
+    Rig *rig = *state;
+
+    rig->rules.address4 = NULL;
+    run(rig, 1, "web", 1);
+    assert_wanted(rig, WEB, NULL);
+    rig->rules.address4 = "192.0.2.9";
+    catalog_set_rules(rig->catalog, &rig->rules, false, false);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.9:1 ");
+    assert_int_equal(rig->n_asked, 0);
+    catalog_set_rules(rig->catalog, &rig->rules, false, true);
+    assert_int_equal(rig->n_asked, 1);
+    answer_all(rig);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.9:1 ");
+}
+
+static void environment_is_waited_for(void **state)
+{
+    Rig *rig = *state;
+
+    rig->truth[1].service = "shop";
+    is_running(rig, 1, "web", 1);
+    list_all(rig);
+    assert_string_equal(rig->log, "");
+    answer_all(rig);
+    assert_string_equal(rig->log, "+/app/shop/web=192.0.2.1:1 ");
+    rig_forget_log(rig);
+    list_all(rig);
+    assert_string_equal(rig->log, "");
+    assert_int_equal(rig->n_asked, 0);
+}
+
+static void short_lives_leave_nothing_behind(void **state)
+{
+    Rig *rig = *state;
+    size_t most = 0;
+
+    for (int i = 100; i < 5000; i++) {
+        Truth truth = { .exists = true, .state = CONTAINER_RUNNING, .port = 1, .stop_signal = SIGTERM };
+
+        (void)snprintf(truth.name, sizeof(truth.name), "job-%d", i);
+        tell(rig, i, ACTION_START);
+        Question question = rig_take_question(rig, 0);
+        if (i % 2 == 0)
+            (void)answer_with(rig, question, &truth);
+        tell(rig, i, ACTION_DIE);
+        tell(rig, i, ACTION_DISCONNECT);
+        if (catalog_size(rig->catalog) > most)
+            most = catalog_size(rig->catalog);
+        rig_forget_log(rig);
+    }
+    assert_true(most <= 300);
+    assert_int_equal(rig->n_wanted, 0);
+    list_all(rig);
+    assert_int_equal(catalog_size(rig->catalog), 0);
+}
+
+static void finds_by_name_and_by_id(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "0001", 2);
+    assert_ptr_equal(catalog_find(rig->catalog, "web"), entry_of(rig, 1));
+    assert_null(catalog_find(rig->catalog, "000"));
+    assert_ptr_equal(catalog_find(rig->catalog, "0002"), entry_of(rig, 2));
+    assert_ptr_equal(catalog_find(rig->catalog, "0001"), entry_of(rig, 2)); /* a name beats a prefix */
+    assert_null(catalog_find(rig->catalog, "nobody"));
+    assert_null(catalog_find(rig->catalog, ""));
+}
+
+/* Any order that can really be. dockerd's side: a truth that changes, each change with its events; inspect tells
+ * the truth of the moment at which dockerd looks; the list tells a copy of it that lags. The agent's side: events
+ * in order but late, answers in any order, lists with all sorts of things in between. */
+
+enum { EVENTS_MAX = 512, VERSIONS_MAX = 2048, NAMES = 12 };
+
+typedef struct Version {
+    Truth truth;
+    bool leaving; /* told to stop */
+} Version;
+
+typedef struct World {
+    Rig *rig;
+    uint64_t random;
+    bool environment, lossy; /* lossy: events may be dropped, connections end */
+    Version versions[CONTAINERS_MAX][VERSIONS_MAX];
+    int now[CONTAINERS_MAX], heard[CONTAINERS_MAX], listed[CONTAINERS_MAX]; /* versions; listed: the list's copy */
+    uint64_t dies_at[CONTAINERS_MAX], survives_at[CONTAINERS_MAX];
+    struct {
+        DockerEvent event;
+        int number, version;
+    } events[EVENTS_MAX];
+    size_t n_events;
+    bool connected;
+    int snapshot[QUESTIONS_MAX]; /* of the rig's questions: what dockerd answers, -1: it has not looked yet */
+    int in_list[CONTAINERS_MAX]; /* the list under way: versions, -1: done */
+    bool listing, list_taken;
+} World;
+
+static unsigned chance(World *world, unsigned n)
+{
+    world->random ^= world->random << 13;
+    world->random ^= world->random >> 7;
+    world->random ^= world->random << 17;
+    return (unsigned)(world->random >> 33) % n;
+}
+
+static Version *current(World *world, int i)
+{
+    return &world->versions[i][world->now[i]];
+}
+
+static Version *change(World *world, int i)
+{
+    assert_true(world->now[i] + 1 < VERSIONS_MAX);
+    world->versions[i][world->now[i] + 1] = *current(world, i);
+    world->now[i]++;
+    return current(world, i);
+}
+
+static void emit_kill(World *world, int i, DockerAction action, int signal_number)
+{
+    if (!world->connected || (world->lossy && chance(world, 20) == 0))
+        return;
+    assert_true(world->n_events < EVENTS_MAX);
+    world->events[world->n_events].event = (DockerEvent){ .action = action, .signal = signal_number };
+    make_id(world->events[world->n_events].event.id, i);
+    world->events[world->n_events].number = i;
+    world->events[world->n_events++].version = world->now[i];
+}
+
+static void emit(World *world, int i, DockerAction action)
+{
+    emit_kill(world, i, action, 0);
+}
+
+static bool is_running_now(World *world, int i)
+{
+    Version *version = current(world, i);
+
+    return version->truth.exists && version->truth.state != CONTAINER_STOPPED;
+}
+
+static void choose_name(World *world, char ret[32])
+{
+    for (bool taken = true; taken;) {
+        (void)snprintf(ret, 32, "name%u", chance(world, NAMES));
+        taken = false;
+        for (int i = 0; i < CONTAINERS_MAX; i++)
+            taken |= current(world, i)->truth.exists && strcmp(current(world, i)->truth.name, ret) == 0;
+    }
+}
+
+static void world_start(World *world, int i)
+{
+    Version *version;
+
+    emit(world, i, ACTION_CONNECT);
+    version = change(world, i);
+    if (!version->truth.exists) {
+        choose_name(world, version->truth.name);
+        version->truth.exists = true;
+        version->truth.health = chance(world, 3) == 0 ? HEALTH_STARTING : HEALTH_NONE;
+        version->truth.stop_signal = chance(world, 3) == 0 ? SIGQUIT : SIGTERM;
+        version->truth.stop_timeout_s = chance(world, 5);
+        version->truth.second_port = chance(world, 3) == 0;
+        version->truth.service = world->environment && chance(world, 2) ? "shop" : NULL;
+    }
+    version->truth.state = CONTAINER_RUNNING;
+    version->leaving = false;
+    version->truth.port = (uint16_t)(1000 + chance(world, 5000));
+    if (version->truth.second_port > 0)
+        version->truth.second_port = (uint16_t)(10000 + chance(world, 5000));
+    if (version->truth.health != HEALTH_NONE)
+        version->truth.health = HEALTH_STARTING;
+    emit(world, i, ACTION_START);
+}
+
+static void world_die(World *world, int i)
+{
+    Version *version = change(world, i);
+
+    version->truth.state = CONTAINER_STOPPED;
+    version->leaving = false;
+    world->dies_at[i] = world->survives_at[i] = 0;
+    emit(world, i, ACTION_DIE);
+    emit(world, i, ACTION_DISCONNECT);
+}
+
+static void world_destroy(World *world, int i)
+{
+    change(world, i)->truth.exists = false;
+    world->listed[i] = world->now[i]; /* dockerd deletes its list's copy before it tells */
+    emit(world, i, ACTION_DESTROY);
+}
+
+static void world_signal(World *world, int i, int signal_number)
+{
+    change(world, i)->leaving = world->connected; /* else nobody can know */
+    emit_kill(world, i, ACTION_KILL, signal_number);
+}
+
+static void world_unpause(World *world, int i)
+{
+    change(world, i)->truth.state = CONTAINER_RUNNING;
+    emit(world, i, ACTION_UNPAUSE);
+}
+
+static void world_stop(World *world, int i)
+{
+    Truth *truth = &current(world, i)->truth;
+    bool paused = truth->state == CONTAINER_PAUSED;
+
+    world_signal(world, i, truth->stop_signal);
+    if (paused)
+        world_unpause(world, i);
+    world->survives_at[i] = 0;
+    world->dies_at[i] = world->rig->now_us + (uint64_t)truth->stop_timeout_s * SECOND;
+}
+
+static void world_restart(World *world, int i)
+{
+    world_stop(world, i);
+    world_die(world, i);
+    emit(world, i, ACTION_STOP);
+    world_start(world, i);
+    emit(world, i, ACTION_RESTART);
+}
+
+static void world_rename(World *world, int i)
+{
+    char name[32];
+
+    choose_name(world, name);
+    (void)snprintf(change(world, i)->truth.name, sizeof(name), "%s", name);
+    emit(world, i, ACTION_RENAME);
+}
+
+static void world_touch_running(World *world, int i)
+{
+    Truth *truth = &current(world, i)->truth;
+    bool leaving = current(world, i)->leaving;
+
+    switch (chance(world, 9)) {
+    case 0:
+        world_die(world, i);
+        if (chance(world, 3) == 0)
+            world_destroy(world, i);
+        break;
+    case 1:
+        world_stop(world, i);
+        break;
+    case 2:
+        world_signal(world, i, SIGKILL);
+        world_die(world, i);
+        if (chance(world, 2) == 0)
+            world_destroy(world, i);
+        break;
+    case 3:
+        /* docker kill with the stop signal, which the container ignores */
+        if (leaving || truth->state == CONTAINER_PAUSED)
+            break;
+        world_signal(world, i, truth->stop_signal);
+        world->survives_at[i] = world->rig->now_us + (uint64_t)truth->stop_timeout_s * SECOND + SECOND;
+        break;
+    case 4:
+        emit_kill(world, i, ACTION_KILL, SIGHUP);
+        break;
+    case 5:
+        if (truth->state == CONTAINER_PAUSED) {
+            world_unpause(world, i);
+        } else {
+            change(world, i)->truth.state = CONTAINER_PAUSED;
+            emit(world, i, ACTION_PAUSE);
+        }
+        break;
+    case 6:
+        if (truth->health == HEALTH_NONE || truth->state == CONTAINER_PAUSED)
+            break;
+        if (truth->health == HEALTH_HEALTHY) {
+            change(world, i)->truth.health = HEALTH_UNHEALTHY;
+            emit(world, i, ACTION_UNHEALTHY);
+        } else {
+            change(world, i)->truth.health = HEALTH_HEALTHY;
+            emit(world, i, ACTION_HEALTHY);
+        }
+        break;
+    case 7:
+        world_restart(world, i);
+        break;
+    default:
+        emit(world, i, chance(world, 2) ? ACTION_CONNECT : ACTION_UPDATE);
+        break;
+    }
+}
+
+static void world_touch(World *world)
+{
+    int i = (int)chance(world, CONTAINERS_MAX);
+
+    if (world->now[i] + 16 > VERSIONS_MAX || world->n_events + 16 > EVENTS_MAX)
+        return;
+    if (current(world, i)->truth.exists && chance(world, 8) == 0)
+        world_rename(world, i);
+    else if (is_running_now(world, i))
+        world_touch_running(world, i);
+    else if (current(world, i)->truth.exists && chance(world, 4) == 0)
+        world_destroy(world, i);
+    else
+        world_start(world, i);
+}
+
+/* Nobody hears of an event after the end of the time that its consequences have: the clock stands still until
+ * all are heard. */
+static void world_pass_time(World *world, uint64_t us)
+{
+    if (world->n_events > 0)
+        return;
+    world->rig->now_us += us;
+    for (int i = 0; i < CONTAINERS_MAX; i++) {
+        if (world->survives_at[i] > 0 && world->survives_at[i] <= world->rig->now_us) {
+            world->survives_at[i] = 0;
+            change(world, i)->leaving = false;
+        }
+        if (world->dies_at[i] > 0 && world->dies_at[i] <= world->rig->now_us) {
+            world_signal(world, i, SIGKILL);
+            world_die(world, i);
+            emit(world, i, ACTION_STOP);
+        }
+    }
+    (void)catalog_expire(world->rig->catalog, world->rig->now_us);
+}
+
+/* The agent's side */
+
+static void agent_hear(World *world)
+{
+    int i = world->events[0].number, version = world->events[0].version;
+
+    if (world->n_events == 0)
+        return;
+    DockerEvent event = world->events[0].event;
+    memmove(&world->events[0], &world->events[1], --world->n_events * sizeof(world->events[0]));
+    if (version > world->heard[i])
+        world->heard[i] = version;
+    catalog_event(world->rig->catalog, &event, world->rig->now_us);
+}
+
+static int look(World *world, int i)
+{
+    return current(world, i)->truth.exists ? world->now[i] : -2;
+}
+
+static void agent_answer(World *world, bool fail)
+{
+    Rig *rig = world->rig;
+
+    if (rig->n_questions == 0)
+        return;
+    size_t k = chance(world, (unsigned)rig->n_questions);
+    int i = number_of(rig->questions[k].id), version = world->snapshot[k];
+    if (version == -1) {
+        world->snapshot[k] = look(world, i);
+        if (chance(world, 2) == 0)
+            return; /* the answer takes its time */
+        version = world->snapshot[k];
+    }
+    Question question = rig_take_question(rig, k);
+    memmove(&world->snapshot[k], &world->snapshot[k + 1], (QUESTIONS_MAX - 1 - k) * sizeof(world->snapshot[0]));
+    world->snapshot[QUESTIONS_MAX - 1] = -1;
+    if (fail)
+        catalog_inspect_failed(rig->catalog, question.id, question.ticket);
+    else
+        (void)answer_with(rig, question, version == -2 ? &(Truth){ 0 } : &world->versions[i][version].truth);
+    (void)catalog_expire(rig->catalog, rig->now_us);
+}
+
+static void agent_list(World *world, bool cut_off)
+{
+    Rig *rig = world->rig;
+
+    if (!world->listing) {
+        catalog_list_begin(rig->catalog);
+        world->listing = true;
+        world->list_taken = false;
+        return;
+    }
+    if (!world->list_taken) {
+        memcpy(world->in_list, world->listed, sizeof(world->in_list));
+        world->list_taken = true;
+        return;
+    }
+    for (int i = 0; i < CONTAINERS_MAX && !cut_off; i++)
+        if (world->in_list[i] >= 0) {
+            list_as(rig, i, &world->versions[i][world->in_list[i]].truth);
+            world->in_list[i] = -1;
+            return;
+        }
+    world->listing = false;
+    catalog_list_end(rig->catalog, !cut_off);
+    catalog_ask(rig->catalog);
+}
+
+static void agent_reconnect(World *world)
+{
+    world->n_events = 0;
+    world->rig->n_questions = 0;
+    memset(world->snapshot, 0xff, sizeof(world->snapshot));
+    world->listing = false;
+    world->rig->deaf = true;
+    world->connected = false;
+    for (unsigned n = chance(world, 20); n > 0; n--)
+        world_touch(world);
+    catalog_forget_questions(world->rig->catalog);
+    world->rig->deaf = false;
+    world->connected = true;
+    agent_list(world, false);
+}
+
+static bool is_up(const Truth *truth)
+{
+    return truth->exists && truth->state == CONTAINER_RUNNING;
+}
+
+static bool is_well(const Truth *truth)
+{
+    return truth->health == HEALTH_NONE || truth->health == HEALTH_HEALTHY;
+}
+
+static bool is_publishable(const Version *version)
+{
+    return is_up(&version->truth) && is_well(&version->truth) && !version->leaving;
+}
+
+static void format_wanted(const Truth *truth, bool second, char key[64], char value[64])
+{
+    const char *suffix = truth->second_port == 0 ? "" : second ? "-443" : "-80";
+
+    (void)snprintf(key, 64, "/app/%s/%s%s", truth->service ? truth->service : "servers", truth->name, suffix);
+    (void)snprintf(value, 64, "192.0.2.1:%u", second ? truth->second_port : truth->port);
+}
+
+static bool shows(const Truth *truth, const Wanted *wanted)
+{
+    char key[64], value[64];
+
+    for (int second = 0; second <= (truth->second_port > 0); second++) {
+        format_wanted(truth, second, key, value);
+        if (strcmp(key, wanted->key) == 0 && strcmp(value, wanted->value) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Until the answer comes a renamed container has its old key: names count back to the start of this life. */
+static int life_begin(World *world, int i)
+{
+    int version = world->heard[i];
+
+    while (version > 0 && world->versions[i][version].truth.exists &&
+           world->versions[i][version].truth.state != CONTAINER_STOPPED)
+        version--;
+    return version;
+}
+
+/* What is wanted was so at some time since the last event that was heard: nothing that an event has ended comes
+ * back by an older answer or a lagging list. */
+static void check_no_return(World *world)
+{
+    for (size_t k = 0; k < world->rig->n_wanted; k++) {
+        const Wanted *wanted = &world->rig->wanted[k];
+        int i = number_of(wanted->id);
+        bool up = false, well = false, shown = false, told_to_leave = true;
+
+        for (int version = world->heard[i]; version <= world->now[i]; version++) {
+            told_to_leave &= world->versions[i][version].leaving; /* of a later stop nobody has heard yet */
+            up |= is_up(&world->versions[i][version].truth) && !told_to_leave;
+            well |= is_well(&world->versions[i][version].truth);
+        }
+        for (int version = life_begin(world, i); version <= world->now[i]; version++)
+            shown |= shows(&world->versions[i][version].truth, wanted);
+        if (!up || !well || !shown)
+            fail_msg("%s = %s is wanted of container %d, which an event has ended", wanted->key, wanted->value, i);
+    }
+}
+
+static void check_truth(World *world)
+{
+    size_t n = 0;
+    char key[64], value[64];
+
+    assert_int_equal(catalog_unanswered(world->rig->catalog), 0);
+    for (int i = 0; i < CONTAINERS_MAX; i++)
+        if (is_publishable(current(world, i)))
+            for (int second = 0; second <= (current(world, i)->truth.second_port > 0); second++, n++) {
+                format_wanted(&current(world, i)->truth, second, key, value);
+                assert_wanted(world->rig, key, value);
+            }
+    assert_int_equal(world->rig->n_wanted, n);
+}
+
+static void settle(World *world)
+{
+    for (int step = 0; step < 10000 && (world->rig->n_questions > 0 || world->n_events > 0); step++) {
+        agent_hear(world);
+        agent_answer(world, false);
+        if (world->environment && !world->lossy)
+            check_no_return(world);
+    }
+    assert_int_equal(world->rig->n_questions, 0);
+    assert_int_equal(world->n_events, 0);
+}
+
+static void quiesce(World *world)
+{
+    while (world->listing)
+        agent_list(world, false);
+    settle(world);
+    for (int i = 0; i < 200; i++) {
+        world_pass_time(world, SECOND / 2);
+        settle(world);
+    }
+    memcpy(world->listed, world->now, sizeof(world->listed));
+    do
+        agent_list(world, false);
+    while (world->listing);
+    settle(world);
+    check_truth(world);
+}
+
+static void live(uint64_t seed, bool environment, bool lossy)
+{
+    World *world = calloc(1, sizeof(*world));
+    Rig *rig = calloc(1, sizeof(*rig));
+
+    assert_non_null(world);
+    assert_non_null(rig);
+    rig_open(rig, environment);
+    world->rig = rig;
+    world->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
+    world->environment = environment;
+    world->lossy = lossy;
+    memset(world->snapshot, 0xff, sizeof(world->snapshot));
+    for (unsigned n = chance(world, 20); n > 0; n--)
+        world_touch(world);
+    memcpy(world->listed, world->now, sizeof(world->listed));
+    agent_reconnect(world);
+    unsigned steps = 600, haste = 1 + chance(world, 8);
+    for (unsigned step = 0; step < steps; step++) {
+        rig_forget_log(rig);
+        unsigned what = chance(world, 12 + haste);
+        int i = (int)chance(world, CONTAINERS_MAX);
+
+        if (what < haste)
+            agent_hear(world);
+        else if (what < haste + 3)
+            agent_answer(world, lossy && chance(world, 20) == 0);
+        else if (what < haste + 6)
+            agent_list(world, lossy && chance(world, 40) == 0);
+        else if (what < haste + 8)
+            world->listed[i] = world->now[i];
+        else if (what < haste + 9)
+            world_pass_time(world, chance(world, 500) * 1000);
+        else if (what < haste + 10 && lossy && chance(world, 10) == 0)
+            agent_reconnect(world);
+        else if (what < haste + 10)
+            catalog_ask(rig->catalog);
+        else
+            world_touch(world);
+        if (world->environment && !world->lossy)
+            check_no_return(world);
+        if (step % 200 == 199)
+            quiesce(world);
+    }
+    rig_close(rig);
+    free(rig);
+    free(world);
+}
+
+static void any_order_ends_in_the_truth(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 150; seed++)
+        live(seed, false, false);
+}
+
+static void any_order_ends_in_the_truth_with_environment(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1001; seed <= 1150; seed++)
+        live(seed, true, false);
+}
+
+static void any_order_and_lost_events_end_in_the_truth(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 2001; seed <= 2150; seed++)
+        live(seed, seed % 2 == 0, true);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(start_is_asked_about_and_published),
+        TEST(stop_withdraws_at_the_signal),
+        TEST(ignored_stop_ends_in_sigkill),
+        TEST(hangup_changes_nothing),
+        TEST(its_own_stop_signal_counts),
+        TEST(forced_removal),
+        TEST(own_exit),
+        TEST(restart_takes_one_question),
+        TEST(restart_policy),
+        TEST(pause_and_unpause),
+        TEST(unpause_of_a_stop_is_no_return),
+        TEST(health_decides),
+        TEST(survivor_of_its_stop_comes_back),
+        TEST(survivor_that_died_unheard_does_not),
+        TEST(stop_without_a_timeout_lasts_until_death),
+        TEST(stop_signal_before_the_answer_counts),
+        TEST(signal_before_the_answer_that_is_no_stop),
+        TEST(hangup_of_an_unknown_one_during_the_list_asks),
+        TEST(stale_answer_is_dropped_and_asked_again),
+        TEST(answer_from_before_the_death_is_dropped),
+        TEST(network_change_before_the_answer_makes_it_stale),
+        TEST(failed_question_is_asked_again),
+        TEST(question_that_is_given_up_is_not_answered),
+        TEST(twenty_milliseconds_of_life),
+        TEST(list_publishes_what_it_shows),
+        TEST(lagging_list_after_a_death_publishes_nothing),
+        TEST(lagging_list_shows_what_was_never_known),
+        TEST(events_during_the_list_are_newer),
+        TEST(destroyed_during_the_list),
+        TEST(found_gone_during_the_list),
+        TEST(missed_death_is_found_by_the_list),
+        TEST(missed_start_is_drift),
+        TEST(missed_restart_is_drift),
+        TEST(cut_off_list_forgets_nobody),
+        TEST(list_does_not_forget_what_is_being_asked_about),
+        TEST(rename_wants_the_new_key_first),
+        TEST(rename_of_a_stopped_one_is_known),
+        TEST(another_port_replaces_the_value),
+        TEST(second_port_changes_the_names),
+        TEST(second_container_waits_for_the_key),
+        TEST(names_are_swapped),
+        TEST(drained_is_out_until_undrained),
+        TEST(drain_of_a_destroyed_one_is_forgotten),
+        TEST(drain_until_death_ends_with_it),
+        TEST(drained_host_has_nothing),
+        TEST(docker_away_for_too_long),
+        TEST(found_address_publishes),
+        TEST(short_lives_leave_nothing_behind),
+        TEST(finds_by_name_and_by_id),
+        cmocka_unit_test_setup_teardown(environment_is_waited_for, setup_with_environment, teardown),
+        cmocka_unit_test(any_order_ends_in_the_truth),
+        cmocka_unit_test(any_order_ends_in_the_truth_with_environment),
+        cmocka_unit_test(any_order_and_lost_events_end_in_the_truth),
+    };
+
+    return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);
+}

@@ -1,0 +1,516 @@
+/* The v2 keys API, as etcd 0.4, 2.3 and 3.4 answered when tests/data/etcd was recorded; and how the store
+ * chooses an API and words its failures, with a scripted server in etcd's place. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "etcd2_message.h"
+#include "fake_http.h"
+#include "store.h"
+
+static const char *const versions[] = {"0.4", "2.3", "3.4"};
+
+static char *read_file(const char *name)
+{
+    const char *srcdir = getenv("srcdir");
+    char path[512];
+    char *text = calloc(1, 65536);
+
+    snprintf(path, sizeof(path), "%s/tests/data/etcd/%s", srcdir ? srcdir : ".", name);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        fail_msg("%s: %s", path, strerror(errno));
+    assert_non_null(text);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    return text;
+}
+
+static cJSON *read_json(const char *name, const char *version)
+{
+    char file[128];
+    cJSON *json = NULL;
+
+    snprintf(file, sizeof(file), "v2-%s-%s.json", version, name);
+    CLEANUP_FREE char *text = read_file(file);
+    assert_int_equal(json_parse(&json, text, strlen(text)), 0);
+    return json;
+}
+
+/* Messages */
+
+static void builds_forms(void **state)
+{
+    Etcd2Put create = {.value = "1.2.3.4:80", .ttl_s = 30, .prev_absent = true};
+    Etcd2Put refresh = {.ttl_s = 30, .prev_value = "{\"a\": 1}&b"};
+    Etcd2Put replace = {.value = "", .ttl_s = 30, .prev_index = UINT64_MAX};
+
+    (void)state;
+    CLEANUP_FREE char *a = etcd2_build_form(&create);
+    CLEANUP_FREE char *b = etcd2_build_form(&refresh);
+    CLEANUP_FREE char *c = etcd2_build_form(&replace);
+    assert_string_equal(a, "ttl=30&value=1.2.3.4%3A80&prevExist=false");
+    assert_string_equal(b, "ttl=30&refresh=true&prevValue=%7B%22a%22%3A%201%7D%26b");
+    assert_string_equal(c, "ttl=30&value=&prevIndex=18446744073709551615");
+}
+
+static void builds_paths(void **state)
+{
+    (void)state;
+    CLEANUP_FREE char *a = etcd2_build_path("/app/a b?c#d%", NULL);
+    CLEANUP_FREE char *b = etcd2_build_path("app", "quorum=true");
+    CLEANUP_FREE char *c = etcd2_build_delete_path("/app/web", "a=b&c");
+    assert_string_equal(a, "/v2/keys/app/a%20b%3Fc%23d%25");
+    assert_string_equal(b, "/v2/keys/app?quorum=true");
+    assert_string_equal(c, "/v2/keys/app/web?prevValue=a%3Db%26c");
+}
+
+static void reads_errors(void **state)
+{
+    static const struct {
+        const char *name;
+        long status;
+        Etcd2Error error;
+    } cases[] = {
+        {"dir", 201, ETCD2_OK},
+        {"create", 201, ETCD2_OK},
+        {"get", 200, ETCD2_OK},
+        {"dir-exists", 412, ETCD2_NODE_EXIST},
+        {"exists", 412, ETCD2_NODE_EXIST},
+        {"changed", 412, ETCD2_TEST_FAILED},
+        {"gone", 404, ETCD2_KEY_NOT_FOUND},
+        {"not-file", 403, ETCD2_NOT_FILE},
+        {"not-dir", 400, ETCD2_NOT_DIR},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(cases); j++) {
+            CLEANUP_JSON cJSON *json = read_json(cases[j].name, versions[i]);
+            const char *message;
+            assert_int_equal(etcd2_parse_error(json, cases[j].status, &message), cases[j].error);
+            assert_int_equal(*message != '\0', cases[j].error != ETCD2_OK);
+        }
+    }
+}
+
+static void an_answer_without_code_is_not_the_apis(void **state)
+{
+    const char *message;
+
+    (void)state;
+    assert_int_equal(etcd2_parse_error(NULL, 404, &message), ETCD2_OTHER);
+    assert_string_equal(message, "");
+}
+
+static void reads_nodes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        CLEANUP_JSON cJSON *key = read_json("get", versions[i]);
+        CLEANUP_JSON cJSON *directory = read_json("get-dir", versions[i]);
+        CLEANUP_JSON cJSON *by_hand = read_json("get-no-ttl", versions[i]);
+        Etcd2Node node;
+
+        assert_int_equal(etcd2_parse_node(key, &node), 0);
+        assert_string_equal(node.value, "v1");
+        assert_true(node.has_ttl && !node.is_directory && node.revision > 0);
+        assert_int_equal(etcd2_parse_node(directory, &node), 0);
+        assert_true(node.is_directory);
+        assert_int_equal(etcd2_parse_node(by_hand, &node), 0);
+        assert_string_equal(node.value, "by hand");
+        assert_false(node.has_ttl || node.is_directory);
+        assert_int_equal(etcd2_parse_node(NULL, &node), -EBADMSG);
+    }
+}
+
+/* The store before a scripted server */
+
+typedef struct Line {
+    const char *expected; /* start of the request, or what its body ends in */
+    const char *body; /* of the request: NULL: not looked at */
+    const char *status, *answer;
+} Line;
+
+static sd_event *event;
+static FakeServer *server;
+static const Line *script;
+static size_t n_script, at;
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), n = strlen(end);
+
+    return n <= length && strcmp(text + length - n, end) == 0;
+}
+
+static void answer(FakeConnection *connection, const char *request)
+{
+    if (at >= n_script)
+        fail_msg("one too many: %s", request);
+    const Line *line = &script[at++];
+    if (strncmp(request, line->expected, strlen(line->expected)) != 0)
+        fail_msg("'%s' was expected, and came: %s", line->expected, request);
+    if (line->body && !ends_with(request, line->body))
+        fail_msg("a body '%s' was expected, and came: %s", line->body, request);
+    fake_answer(connection, line->status, "", line->answer);
+}
+
+typedef struct Seen {
+    bool done;
+    StoreStatus status;
+    char message[512];
+} Seen;
+
+static void on_done(void *userdata, StoreStatus status, const char *message)
+{
+    Seen *seen = userdata;
+
+    assert_false(seen->done);
+    seen->done = true;
+    seen->status = status;
+    snprintf(seen->message, sizeof(seen->message), "%s", message);
+    assert_int_equal(status == STORE_OK, *message == '\0');
+    assert_null(strchr(message, '\n'));
+}
+
+static void on_keys(void *userdata, StoreStatus status, const char *message, const StoreKey *keys, size_t n_keys)
+{
+    (void)keys;
+    assert_int_equal(n_keys, 0);
+    on_done(userdata, status, message);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_true(sd_event_new(&event) >= 0);
+    server = fake_new(event, NULL, answer, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_free(server);
+    event = sd_event_unref(event);
+    return 0;
+}
+
+static void play(const Line *lines, size_t n)
+{
+    script = lines;
+    n_script = n;
+    at = 0;
+}
+
+static void wait_for(Seen *seen)
+{
+    assert_false(seen->done);
+    while (!seen->done)
+        assert_true(sd_event_run(event, 10 * 1000 * 1000) > 0);
+    assert_int_equal(at, n_script);
+}
+
+static Store *make_store(StoreApi api)
+{
+    char *endpoints[] = {server->url};
+    StoreConfig config = {
+        .etcd = {.endpoints = endpoints, .n_endpoints = 1},
+        .api = api,
+        .ttl_s = 30,
+        .identity = "host",
+        .layout = "/app/",
+        .directory = "/app/servers",
+    };
+    Store *store;
+
+    assert_int_equal(store_new(&store, event, &config), 0);
+    return store;
+}
+
+static void open_with(Store *store, const Line *lines, size_t n, Seen *seen)
+{
+    play(lines, n);
+    store_open(store, on_keys, seen);
+    wait_for(seen);
+}
+
+static void expect_open_fails(StoreApi api, const Line *lines, size_t n, StoreStatus status, const char *words)
+{
+    CLEANUP(store_free_p) Store *store = make_store(api);
+    Seen seen = {0};
+
+    open_with(store, lines, n, &seen);
+    assert_int_equal(seen.status, status);
+    if (!strstr(seen.message, words))
+        fail_msg("no word of '%s' in: %s", words, seen.message);
+}
+
+#define VERSION(text) {"GET /version ", NULL, "200 OK", text}
+
+static void says_what_is_wrong_with_the_version(void **state)
+{
+    const Line web[] = {{"GET /version ", NULL, "200 OK", "<html>\n <body>"}};
+    const Line not_found[] = {{"GET /version ", NULL, "404 Not Found", "no"}};
+    const Line overloaded[] = {{"GET /version ", NULL, "503 Sorry", "later"}};
+    const Line old[] = {VERSION("etcd 0.4.6")};
+    const Line three_two[] = {VERSION("{\"etcdserver\":\"3.2.32\",\"etcdcluster\":\"3.2.0\"}")};
+
+    (void)state;
+    expect_open_fails(STORE_AUTO, web, 1, STORE_REFUSED, "does not answer like etcd (HTTP status 200: <html> <body>)");
+    expect_open_fails(STORE_AUTO, not_found, 1, STORE_REFUSED, "does not answer like etcd");
+    expect_open_fails(STORE_AUTO, overloaded, 1, STORE_UNREACHABLE, "503: later");
+    expect_open_fails(STORE_V3, old, 1, STORE_REFUSED, "0.4.6");
+    expect_open_fails(STORE_V3, three_two, 1, STORE_REFUSED, "needs 3.3");
+}
+
+static void says_how_to_get_the_api(void **state)
+{
+    const Line no_v2[] = {VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"),
+                          {"PUT /v2/keys/app/servers ", NULL, "404 Not Found", "404 page not found\n"}};
+    const Line no_gateway[] = {VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"),
+                               {"POST /v3/lease/timetolive ", NULL, "404 Not Found", "404 page not found\n"}};
+    const Line no_gateway36[] = {VERSION("{\"etcdserver\":\"3.6.5\",\"etcdcluster\":\"3.6.0\"}"),
+                                 {"POST /v3/lease/timetolive ", NULL, "404 Not Found",
+                                  "{\"code\":5, \"message\":\"Not Found\"}"}};
+
+    (void)state;
+    expect_open_fails(STORE_V2, no_v2, 2, STORE_REFUSED, "--enable-v2");
+    expect_open_fails(STORE_AUTO, no_gateway, 2, STORE_REFUSED, "--enable-grpc-gateway");
+    expect_open_fails(STORE_AUTO, no_gateway36, 2, STORE_REFUSED, "--enable-grpc-gateway");
+}
+
+static void a_cluster_under_upgrade_counts_as_its_oldest_member(void **state)
+{
+    const Line lines[] = {VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.3.0\"}"),
+                          {"POST /v3beta/kv/lease/timetolive ", NULL, "503 No", "{\"code\":14,\"message\":\"x\"}"}};
+
+    (void)state;
+    expect_open_fails(STORE_AUTO, lines, 2, STORE_UNREACHABLE, "majority");
+}
+
+static void words_refusals(void **state)
+{
+    static const struct {
+        const char *status, *body, *words;
+        StoreStatus expected;
+    } cases[] = {
+        {"403 Forbidden", "{\"code\":7,\"message\":\"etcdserver: permission denied\"}", "readwrite", STORE_REFUSED},
+        {"400 Bad", "{\"code\":3,\"message\":\"etcdserver: user name is empty\"}", "--etcd-user", STORE_REFUSED},
+        {"401 No", "{\"code\":16,\"message\":\"etcdserver: invalid auth token\"}", "--etcd-password-file",
+         STORE_REFUSED},
+        {"429 No", "{\"code\":8,\"message\":\"etcdserver: mvcc: database space exceeded\"}", "defragment",
+         STORE_REFUSED},
+        {"429 No", "{\"code\":8,\"message\":\"etcdserver: too many requests\"}", "too many requests",
+         STORE_UNREACHABLE},
+        {"503 No", "{\"code\":14,\"message\":\"etcdserver: no leader\"}", "no leader", STORE_UNREACHABLE},
+        {"200 OK", "{\"error\":{\"code\":14,\"message\":\"etcdserver: no leader\"}}", "no leader", STORE_UNREACHABLE},
+        {"502 No", "<html>", "502: <html>", STORE_UNREACHABLE},
+        {"200 OK", "<html>", "does not answer like etcd's v3 API", STORE_REFUSED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const Line lines[] = {VERSION("{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}"),
+                              {"POST /v3/lease/timetolive ", NULL, cases[i].status, cases[i].body}};
+        expect_open_fails(STORE_AUTO, lines, 2, cases[i].expected, cases[i].words);
+    }
+}
+
+static Store *make_open_store(const char *version)
+{
+    const Line lines[] = {VERSION(version), {"PUT /v2/keys/app/servers ", "dir=true&prevExist=false", "201 OK", "{}"}};
+    Store *store = make_store(STORE_AUTO);
+    Seen seen = {0};
+
+    open_with(store, lines, 2, &seen);
+    assert_int_equal(seen.status, STORE_OK);
+    assert_false(store_has_lease(store));
+    assert_int_equal(store_batch_max(store), 1);
+    return store;
+}
+
+static void run(Store *store, StoreOp *op, const Line *lines, size_t n, StoreStatus status, StoreOutcome outcome)
+{
+    Seen seen = {0};
+
+    play(lines, n);
+    store_apply(store, op, 1, on_done, &seen);
+    wait_for(&seen);
+    assert_int_equal(seen.status, status);
+    assert_int_equal(op->outcome, outcome);
+}
+
+#define NODE(value) "{\"node\":{\"value\":\"" value "\",\"ttl\":9,\"modifiedIndex\":5}}"
+#define GET_A "GET /v2/keys/a?quorum=true&consistent=true "
+#define GONE "404 Not Found", "{\"errorCode\":100,\"message\":\"Key not found\"}"
+#define CHANGED "412 No", "{\"errorCode\":101,\"message\":\"Compare failed\"}"
+#define EXISTS "412 No", "{\"errorCode\":105,\"message\":\"Key already exists\"}"
+
+static void adopts_a_key_of_its_own_by_a_refresh(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "1"};
+    const Line lines[] = {
+        {"PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", EXISTS},
+        {GET_A, NULL, "200 OK", NODE("1")},
+        {"PUT /v2/keys/a ", "ttl=30&refresh=true&prevValue=1", "200 OK", "{}"},
+    };
+
+    (void)state;
+    run(store, &op, lines, 3, STORE_OK, STORE_OP_DONE);
+    assert_false(op.wrote);
+}
+
+static void a_key_without_ttl_is_somebody_elses(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "1"};
+    const Line lines[] = {
+        {"PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", EXISTS},
+        {GET_A, NULL, "200 OK", "{\"node\":{\"value\":\"1\",\"modifiedIndex\":5}}"},
+    };
+
+    (void)state;
+    run(store, &op, lines, 2, STORE_OK, STORE_OP_HELD);
+    assert_int_equal(op.revision, 5);
+    free(op.holder);
+}
+
+static void sends_no_refresh_to_what_does_not_know_it(void **state)
+{
+    static const char *const texts[] = {"etcd 0.4.6", "{\"releaseVersion\":\"2.0.13\",\"internalVersion\":\"2\"}",
+                                        "{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.2.0\"}"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        CLEANUP(store_free_p) Store *store = make_open_store(texts[i]);
+        StoreOp op = {.verb = STORE_REFRESH, .key = "/a", .value = "1"};
+        const Line lines[] = {{"PUT /v2/keys/a ", "ttl=30&value=1&prevValue=1", "200 OK", "{}"}};
+        run(store, &op, lines, 1, STORE_OK, STORE_OP_DONE);
+    }
+}
+
+static void survives_every_race(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "3", .previous = "1", .attempted = "2"};
+    const Line lines[] = {
+        {"PUT /v2/keys/a ", "ttl=30&value=3&prevValue=1", CHANGED},
+        {GET_A, NULL, "200 OK", NODE("2")},
+        {"PUT /v2/keys/a ", "ttl=30&value=3&prevValue=2", GONE},
+        {"PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", EXISTS},
+        {GET_A, NULL, GONE},
+        {"PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", "201 OK", "{}"},
+    };
+
+    (void)state;
+    run(store, &op, lines, 6, STORE_OK, STORE_OP_DONE);
+    assert_true(op.wrote);
+}
+
+static void gives_up_a_race_that_does_not_end(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "3"};
+    Line lines[8];
+
+    (void)state;
+    for (size_t i = 0; i < 8; i += 2) {
+        lines[i] = (Line){"PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", EXISTS};
+        lines[i + 1] = (Line){GET_A, NULL, GONE};
+    }
+    run(store, &op, lines, 8, STORE_OK, STORE_OP_FAILED);
+}
+
+static void deletes_what_was_attempted_too(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = {.verb = STORE_REMOVE, .key = "/a", .previous = "1", .attempted = "2 3"};
+    const Line lines[] = {
+        {"DELETE /v2/keys/a?prevValue=1 ", NULL, CHANGED},
+        {"DELETE /v2/keys/a?prevValue=2%203 ", NULL, "200 OK", "{}"},
+    };
+    const Line others[] = {
+        {"DELETE /v2/keys/a?prevValue=1 ", NULL, CHANGED},
+        {"DELETE /v2/keys/a?prevValue=2%203 ", NULL, CHANGED},
+    };
+
+    (void)state;
+    run(store, &op, lines, 2, STORE_OK, STORE_OP_DONE);
+    assert_true(op.wrote);
+    run(store, &op, others, 2, STORE_OK, STORE_OP_DONE);
+    assert_false(op.wrote);
+    op.previous = op.attempted = NULL;
+    run(store, &op, NULL, 0, STORE_OK, STORE_OP_DONE);
+    assert_false(op.wrote);
+}
+
+static void leaves_the_outcome_open_when_etcd_fails(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "3"};
+    const Line lines[] = {{"PUT /v2/keys/a ", NULL, "500 No", "{\"errorCode\":300,\"message\":\"Raft Internal Error\"}"}};
+    const Line denied[] = {{"PUT /v2/keys/a ", NULL, "401 No",
+                            "{\"errorCode\":110,\"message\":\"The request requires user authentication\"}"}};
+    const Line root[] = {{"PUT /v2/keys/a ", NULL, "403 No", "{\"errorCode\":107,\"message\":\"Root is read only\"}"}};
+
+    (void)state;
+    run(store, &op, lines, 1, STORE_UNREACHABLE, STORE_OP_FAILED);
+    run(store, &op, denied, 1, STORE_REFUSED, STORE_OP_FAILED);
+    run(store, &op, root, 1, STORE_OK, STORE_OP_REJECTED);
+    assert_string_equal(op.holder, "Root is read only");
+    free(op.holder);
+}
+
+static void answers_before_it_is_open(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_store(STORE_AUTO);
+    StoreOp op = {.verb = STORE_PEEK, .key = "/a", .value = "3"};
+    Seen heartbeat = {0}, revoke = {0}, audit = {0};
+
+    (void)state;
+    run(store, &op, NULL, 0, STORE_UNREACHABLE, STORE_OP_FAILED);
+    store_heartbeat(store, on_done, &heartbeat);
+    wait_for(&heartbeat);
+    store_revoke(store, on_done, &revoke);
+    wait_for(&revoke);
+    store_audit(store, NULL, on_keys, &audit);
+    wait_for(&audit);
+    assert_int_equal(audit.status, STORE_UNREACHABLE);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builds_forms),
+        cmocka_unit_test(builds_paths),
+        cmocka_unit_test(reads_errors),
+        cmocka_unit_test(an_answer_without_code_is_not_the_apis),
+        cmocka_unit_test(reads_nodes),
+        TEST(says_what_is_wrong_with_the_version),
+        TEST(says_how_to_get_the_api),
+        TEST(a_cluster_under_upgrade_counts_as_its_oldest_member),
+        TEST(words_refusals),
+        TEST(adopts_a_key_of_its_own_by_a_refresh),
+        TEST(a_key_without_ttl_is_somebody_elses),
+        TEST(sends_no_refresh_to_what_does_not_know_it),
+        TEST(survives_every_race),
+        TEST(gives_up_a_race_that_does_not_end),
+        TEST(deletes_what_was_attempted_too),
+        TEST(leaves_the_outcome_open_when_etcd_fails),
+        TEST(answers_before_it_is_open),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,460 @@
+/* Bodies of the v3 JSON gateway. tests/data/etcd holds the requests, and what etcd 3.3 to 3.6 answered to
+ * them. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base64.h"
+#include "etcd3_message.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const versions[] = {"3.3", "3.4", "3.5", "3.6"};
+
+static char *read_data(const char *name, const char *version)
+{
+    const char *srcdir = getenv("srcdir");
+    char path[512];
+    char *text = calloc(1, 65536);
+
+    snprintf(path, sizeof(path), "%s/tests/data/etcd/v%s-%s.json", srcdir ? srcdir : ".", version, name);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        fail_msg("%s: %s", path, strerror(errno));
+    assert_non_null(text);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    return text;
+}
+
+static cJSON *read_json(const char *name, const char *version)
+{
+    CLEANUP_FREE char *text = read_data(name, version);
+    cJSON *json = NULL;
+
+    assert_int_equal(json_parse(&json, text, strlen(text)), 0);
+    return json;
+}
+
+static StoreOp op_of(StoreVerb verb, const char *key, const char *value, uint64_t revision)
+{
+    return (StoreOp){.verb = verb, .key = key, .value = value, .revision = revision};
+}
+
+enum { MIXED = 10 };
+
+static void fill_mixed(StoreOp *ops)
+{
+    ops[0] = op_of(STORE_ENSURE, "/app/a", "v2", 0); /* ours, changed */
+    ops[1] = op_of(STORE_ENSURE, "/app/b", "v1", 0); /* ours, as it should be */
+    ops[2] = op_of(STORE_ENSURE, "/app/c", "v1", 0); /* by hand */
+    ops[3] = op_of(STORE_ENSURE, "/app/d", "v1", 0); /* absent */
+    ops[4] = op_of(STORE_REMOVE, "/app/e", NULL, 0); /* absent */
+    ops[5] = op_of(STORE_REMOVE, "/app/f", NULL, 0); /* ours */
+    ops[6] = op_of(STORE_PEEK, "/app/g", "v1", 0); /* absent */
+    ops[7] = op_of(STORE_PEEK, "/app/h", "v1", 0); /* by hand */
+    ops[8] = op_of(STORE_REPLACE, "/app/i", "v1", 5); /* by hand, as it was seen */
+    ops[9] = op_of(STORE_REPLACE, "/app/j", "v1", 3); /* by hand, changed since */
+}
+
+static void builds_the_requests_that_were_recorded(void **state)
+{
+    StoreOp mixed[MIXED];
+    StoreOp created[] = {op_of(STORE_ENSURE, "/app/a", "v1", 0), op_of(STORE_ENSURE, "/app/b", "v1", 0),
+                         op_of(STORE_ENSURE, "/app/f", "v1", 0)};
+    Etcd3Key moved[] = {{(char *)"/app/a", (char *)"v2", 7, 777},
+                        {(char *)"/app/b", (char *)"v1", 2, 777},
+                        {(char *)"/app/c", (char *)"by hand", 3, 777}};
+    Etcd3Key ranges[] = {{.key = (char *)"/app/a"}, {.key = (char *)"/app/gone"}, {.key = (char *)"/app/c"}};
+
+    (void)state;
+    fill_mixed(mixed);
+    struct {
+        const char *name;
+        char *body;
+    } cases[] = {
+        {"request-created", etcd3_build_apply(created, 3, 777, false)},
+        {"request-mixed", etcd3_build_apply(mixed, MIXED, 777, false)},
+        {"request-intended", etcd3_build_apply(mixed, MIXED, 777, true)},
+        {"request-move", etcd3_build_move(moved, 3, 778)},
+        {"request-ranges", etcd3_build_ranges(ranges, 3)},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP_FREE char *recorded = read_data(cases[i].name, "3");
+        assert_string_equal(cases[i].body, recorded);
+        free(cases[i].body);
+    }
+}
+
+static void builds_the_small_requests(void **state)
+{
+    (void)state;
+    CLEANUP_FREE char *grant = etcd3_build_grant(INT64_MAX, 30);
+    CLEANUP_FREE char *lease = etcd3_build_lease(777);
+    CLEANUP_FREE char *time_to_live = etcd3_build_time_to_live(777);
+    CLEANUP_FREE char *authenticate = etcd3_build_authenticate("me", "a\"b\\");
+    assert_string_equal(grant, "{\"ID\":\"9223372036854775807\",\"TTL\":\"30\"}");
+    assert_string_equal(lease, "{\"ID\":\"777\"}");
+    assert_string_equal(time_to_live, "{\"ID\":\"777\",\"keys\":true}");
+    assert_string_equal(authenticate, "{\"name\":\"me\",\"password\":\"a\\\"b\\\\\"}");
+}
+
+static void expect_op(const StoreOp *op, StoreOutcome outcome, bool wrote, const char *holder, uint64_t revision)
+{
+    if (op->outcome != outcome || op->wrote != wrote)
+        fail_msg("%s: outcome %d, wrote %d", op->key, op->outcome, op->wrote);
+    if (holder) {
+        assert_string_equal(op->holder, holder);
+        assert_int_equal(op->revision, revision);
+    } else
+        assert_null(op->holder);
+}
+
+static void reads_what_came_of_a_batch(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        CLEANUP_JSON cJSON *json = read_json("apply-mixed", versions[i]);
+        StoreOp ops[MIXED];
+
+        fill_mixed(ops);
+        assert_int_equal(etcd3_parse_apply(json, ops, MIXED, 777, NULL, 0), 0);
+        expect_op(&ops[0], STORE_OP_DONE, true, NULL, 0);
+        expect_op(&ops[1], STORE_OP_DONE, false, NULL, 0);
+        expect_op(&ops[2], STORE_OP_HELD, false, "by hand", 3);
+        expect_op(&ops[3], STORE_OP_DONE, true, NULL, 0);
+        expect_op(&ops[4], STORE_OP_DONE, false, NULL, 0);
+        expect_op(&ops[5], STORE_OP_DONE, true, NULL, 0);
+        expect_op(&ops[6], STORE_OP_LOST, false, NULL, 0);
+        expect_op(&ops[7], STORE_OP_HELD, false, "by hand", 4);
+        expect_op(&ops[8], STORE_OP_DONE, true, NULL, 5);
+        expect_op(&ops[9], STORE_OP_HELD, false, "by hand", 6);
+        for (size_t j = 0; j < MIXED; j++)
+            free(ops[j].holder);
+    }
+}
+
+static void a_look_tells_ours_from_others(void **state)
+{
+    static const char answer[] = "{\"responses\":[{\"response_range\":{\"kvs\":[{\"mod_revision\":\"5\","
+                                 "\"value\":\"djE=\",\"lease\":\"9007199254740993\"}]}}]}";
+    const int64_t others[] = {0, 9007199254740993};
+    struct {
+        const char *value;
+        int64_t lease;
+        size_t n_others;
+        StoreOutcome outcome;
+    } cases[] = {
+        {"v1", 9007199254740993, 0, STORE_OP_DONE},
+        {"v2", 9007199254740993, 0, STORE_OP_CHANGED},
+        {"v1", 9007199254740992, 0, STORE_OP_HELD}, /* the same, as doubles */
+        {"v1", 777, 2, STORE_OP_CHANGED},
+        {"v1", 777, 1, STORE_OP_HELD},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP_JSON cJSON *json = NULL;
+        StoreOp op = op_of(STORE_PEEK, "/app/a", cases[i].value, 0);
+        assert_int_equal(json_parse(&json, answer, strlen(answer)), 0);
+        assert_int_equal(etcd3_parse_apply(json, &op, 1, cases[i].lease, others, cases[i].n_others), 0);
+        assert_int_equal(op.outcome, cases[i].outcome);
+        assert_int_equal(op.holder != NULL, cases[i].outcome == STORE_OP_HELD);
+        free(op.holder);
+    }
+}
+
+static void keys_without_lease_are_nobodys(void **state)
+{
+    static const char answer[] = "{\"responses\":[{\"response_range\":{\"kvs\":[{\"value\":\"djE=\"}]}}]}";
+    const int64_t others[] = {0};
+    CLEANUP_JSON cJSON *json = NULL;
+    StoreOp op = op_of(STORE_PEEK, "/app/a", "v1", 0);
+
+    (void)state;
+    assert_int_equal(json_parse(&json, answer, strlen(answer)), 0);
+    assert_int_equal(etcd3_parse_apply(json, &op, 1, 777, others, 1), 0);
+    assert_int_equal(op.outcome, STORE_OP_HELD);
+    free(op.holder);
+}
+
+static void refuses_an_answer_to_something_else(void **state)
+{
+    static const char *const answers[] = {
+        "{}",
+        "{\"responses\":{}}",
+        "{\"responses\":[]}",
+        "{\"responses\":[{}]}",
+        "{\"responses\":[{},{}]}",
+        "{\"responses\":[7]}",
+        "{\"responses\":[{\"response_txn\":{}}]}",
+        "{\"responses\":[{\"response_txn\":{\"responses\":[{\"response_txn\":{\"responses\":[{}]}}]}}]}",
+        "{\"responses\":[{\"response_range\":{\"kvs\":[{\"value\":\"!\"}]}}]}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        CLEANUP_JSON cJSON *json = NULL;
+        StoreOp op = op_of(STORE_ENSURE, "/app/a", "v1", 0);
+        assert_int_equal(json_parse(&json, answers[i], strlen(answers[i])), 0);
+        assert_int_equal(etcd3_parse_apply(json, &op, 1, 777, NULL, 0), -EBADMSG);
+        assert_null(op.holder);
+    }
+}
+
+static void cuts_the_values_of_others(void **state)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t size;
+    CLEANUP_JSON cJSON *json = NULL;
+    StoreOp op = op_of(STORE_PEEK, "/app/a", "v1", 0);
+
+    (void)state;
+    FILE *out = open_memstream(&text, &size);
+    fputs("{\"responses\":[{\"response_range\":{\"kvs\":[{\"value\":\"", out);
+    for (unsigned i = 0; i < 10000; i++)
+        fputs("eHh4", out);
+    fputs("\"}]}}]}", out);
+    fclose(out);
+    assert_int_equal(json_parse(&json, text, size), 0);
+    assert_int_equal(etcd3_parse_apply(json, &op, 1, 777, NULL, 0), 0);
+    assert_int_equal(op.outcome, STORE_OP_HELD);
+    assert_int_equal(strlen(op.holder), ETCD3_HOLDER_MAX);
+    free(op.holder);
+}
+
+static void reads_what_hangs_on_a_lease(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        CLEANUP_JSON cJSON *found = read_json("timetolive", versions[i]);
+        CLEANUP_JSON cJSON *none = read_json("timetolive-none", versions[i]);
+        Etcd3Lease lease = {.id = 777};
+        unsigned seen = 0;
+
+        assert_int_equal(etcd3_parse_time_to_live(found, &lease), 0);
+        assert_in_range(lease.ttl_s, 20, 30);
+        assert_int_equal(lease.granted_ttl_s, 30);
+        assert_int_equal(lease.n_keys, 4); /* a, b, d, i, and not f, which was removed */
+        for (size_t j = 0; j < lease.n_keys; j++) {
+            assert_int_equal(lease.keys[j].lease, 777);
+            assert_memory_equal(lease.keys[j].key, "/app/", 5);
+            seen |= 1u << (lease.keys[j].key[5] - 'a');
+        }
+        assert_int_equal(seen, 1u << 0 | 1u << 1 | 1u << 3 | 1u << 8);
+        etcd3_lease_clear_keys(&lease);
+        assert_int_equal(etcd3_parse_time_to_live(none, &lease), 0);
+        assert_int_equal(lease.ttl_s, -1);
+        assert_int_equal(lease.n_keys, 0);
+    }
+}
+
+static void reads_values(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        CLEANUP_JSON cJSON *json = read_json("ranges", versions[i]);
+        Etcd3Key keys[3] = {0};
+
+        assert_int_equal(etcd3_parse_ranges(json, keys, 3), 0);
+        assert_string_equal(keys[0].value, "v2");
+        assert_int_equal(keys[0].lease, 777);
+        assert_int_equal(keys[0].revision, 7);
+        assert_null(keys[1].value);
+        assert_string_equal(keys[2].value, "by hand");
+        assert_int_equal(keys[2].lease, 0);
+        assert_int_equal(etcd3_parse_ranges(json, keys, 2), -EBADMSG);
+        free(keys[0].value);
+        free(keys[2].value);
+    }
+}
+
+static void reads_which_keys_moved(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        CLEANUP_JSON cJSON *json = read_json("move", versions[i]);
+        Etcd3Key keys[3] = {{.lease = 777}, {.lease = 777}, {.lease = 777}};
+
+        assert_int_equal(etcd3_parse_move(json, keys, 3, 778), 0);
+        assert_int_equal(keys[0].lease, 778);
+        assert_int_equal(keys[1].lease, 778);
+        assert_int_equal(keys[2].lease, 777); /* no lease held it */
+    }
+}
+
+static void reads_ttls(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        CLEANUP_JSON cJSON *granted = read_json("grant", versions[i]);
+        CLEANUP_JSON cJSON *kept = read_json("keepalive", versions[i]);
+        CLEANUP_JSON cJSON *gone = read_json("keepalive-none", versions[i]);
+
+        assert_int_equal(etcd3_parse_ttl(granted), 30);
+        assert_int_equal(etcd3_parse_ttl(kept), 30);
+        assert_int_equal(etcd3_parse_ttl(gone), 0);
+    }
+}
+
+static void reads_errors(void **state)
+{
+    static const struct {
+        const char *name;
+        GrpcCode code;
+        const char *message;
+    } cases[] = {
+        {"grant-exists", GRPC_FAILED_PRECONDITION, "etcdserver: lease already exists"},
+        {"lease-not-found", GRPC_NOT_FOUND, "etcdserver: requested lease not found"},
+        {"revoke-none", GRPC_NOT_FOUND, "etcdserver: requested lease not found"},
+        {"no-user", GRPC_INVALID_ARGUMENT, "etcdserver: user name is empty"},
+        {"bad-token", GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token"},
+        {"bad-password", GRPC_INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password"},
+        {"no-permission", GRPC_PERMISSION_DENIED, "etcdserver: permission denied"},
+        {"apply-mixed", GRPC_OK, ""},
+        {"keepalive", GRPC_OK, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(cases); j++) {
+            CLEANUP_JSON cJSON *json = read_json(cases[j].name, versions[i]);
+            const char *message;
+
+            assert_int_equal(etcd3_parse_error(json, &message), cases[j].code);
+            assert_string_equal(message, cases[j].message);
+        }
+    }
+}
+
+static void reads_a_streams_error(void **state)
+{
+    static const char *const texts[] = {
+        "{\"error\":{\"code\":14,\"message\":\"etcdserver: no leader\"}}",
+        "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"etcdserver: no leader\"}}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        CLEANUP_JSON cJSON *json = NULL;
+        const char *message;
+
+        assert_int_equal(json_parse(&json, texts[i], strlen(texts[i])), 0);
+        assert_int_equal(etcd3_parse_error(json, &message), GRPC_UNAVAILABLE);
+        assert_string_equal(message, "etcdserver: no leader");
+    }
+}
+
+static void lease_ids_never_change(void **state)
+{
+    (void)state;
+    /* A host that is upgraded must find the lease that the program of the day before made. */
+    assert_int_equal(etcd3_lease_id("host", "/app/", NULL, LEASE_A), 0x7af483600e05e87f);
+    assert_int_equal(etcd3_lease_id("host", "/app/", "192.0.2.1", LEASE_B), 0x1232e3b1ac27d1);
+}
+
+static void lease_ids_differ_in_each_part(void **state)
+{
+    const int64_t ids[] = {
+        etcd3_lease_id("host", "/app/", NULL, LEASE_A),        etcd3_lease_id("host", "/app/", NULL, LEASE_B),
+        etcd3_lease_id("host", "/app/", "", LEASE_A),          etcd3_lease_id("host", "/app/", "1", LEASE_A),
+        etcd3_lease_id("host", "/app/", "2", LEASE_A),         etcd3_lease_id("host", "/app/1", "", LEASE_A),
+        etcd3_lease_id("host2", "/app/", NULL, LEASE_A),       etcd3_lease_id("host/", "app/", NULL, LEASE_A),
+        etcd3_lease_id("", "", NULL, LEASE_A),                 etcd3_lease_id("host", "/app2/", NULL, LEASE_A),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        assert_true(ids[i] > 0);
+        for (size_t j = 0; j < i; j++)
+            assert_true(ids[i] != ids[j]);
+    }
+}
+
+static void base64_goes_both_ways(void **state)
+{
+    static const struct {
+        const char *plain, *base64;
+    } cases[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe?>", "//4/Pg=="}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *text, *decoded;
+        size_t size;
+        FILE *out = open_memstream(&text, &size);
+        base64_write(out, cases[i].plain, strlen(cases[i].plain));
+        fclose(out);
+        assert_string_equal(text, cases[i].base64);
+        assert_int_equal(base64_decode(&decoded, &size, text), 0);
+        assert_int_equal(size, strlen(cases[i].plain));
+        assert_string_equal(decoded, cases[i].plain);
+        free(text);
+        free(decoded);
+    }
+}
+
+static void base64_refuses_what_is_none(void **state)
+{
+    static const char *const texts[] = {"Zg", "Zg=", "Z===", "====", "Zm9v\n", "Zm 9", "Zm9-", "Zg==Zg=="};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        char *decoded = NULL;
+        size_t size;
+        assert_int_equal(base64_decode(&decoded, &size, texts[i]), -EBADMSG);
+        assert_null(decoded);
+    }
+}
+
+static void json_keeps_64_bits(void **state)
+{
+    static const char text[] = "{\"a\":\"9223372036854775807\",\"b\":12,\"c\":\"x\",\"d\":1e300,\"e\":\"1x\",\"f\":{}}";
+    CLEANUP_JSON cJSON *json = NULL;
+
+    (void)state;
+    assert_int_equal(json_parse(&json, text, strlen(text)), 0);
+    assert_true(json_int64(json, "a", 0) == INT64_MAX);
+    assert_int_equal(json_int64(json, "b", 0), 12);
+    assert_int_equal(json_int64(json, "c", -5), -5);
+    assert_int_equal(json_int64(json, "d", -5), -5);
+    assert_int_equal(json_int64(json, "e", -5), -5);
+    assert_int_equal(json_int64(json, "f", -5), -5);
+    assert_int_equal(json_int64(json, "none", -5), -5);
+    assert_int_equal(json_int64(NULL, "a", -5), -5);
+    assert_null(json_string(json, "b"));
+    assert_null(json_get(NULL, "a"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builds_the_requests_that_were_recorded),
+        cmocka_unit_test(builds_the_small_requests),
+        cmocka_unit_test(reads_what_came_of_a_batch),
+        cmocka_unit_test(a_look_tells_ours_from_others),
+        cmocka_unit_test(keys_without_lease_are_nobodys),
+        cmocka_unit_test(refuses_an_answer_to_something_else),
+        cmocka_unit_test(cuts_the_values_of_others),
+        cmocka_unit_test(reads_what_hangs_on_a_lease),
+        cmocka_unit_test(reads_values),
+        cmocka_unit_test(reads_which_keys_moved),
+        cmocka_unit_test(reads_ttls),
+        cmocka_unit_test(reads_errors),
+        cmocka_unit_test(reads_a_streams_error),
+        cmocka_unit_test(lease_ids_never_change),
+        cmocka_unit_test(lease_ids_differ_in_each_part),
+        cmocka_unit_test(base64_goes_both_ways),
+        cmocka_unit_test(base64_refuses_what_is_none),
+        cmocka_unit_test(json_keeps_64_bits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
