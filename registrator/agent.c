@@ -37,9 +37,11 @@ struct Agent {
     Control *control; /* NULL in a dry run */
     sd_event_source *expiry, *grace, *inspect_retry;
 
+    bool listing; /* a list is under way */
     bool listed; /* Docker's list has come at least once */
     bool first_list; /* of this connection: what it shows is no drift */
-    bool settled; /* every container of the list was inspected */
+    bool heard; /* the first list's containers were inspected, as far as Docker answered */
+    bool settled; /* each of them was */
     bool address_missing; /* said so in the log */
     bool ready;
     bool etcd_lost; /* said so in the log */
@@ -97,7 +99,7 @@ static void update_status(Agent *agent)
 /* Ready: the first list is published; or what keeps us from it is not ours to mend. */
 static void check_ready(Agent *agent)
 {
-    bool published = agent->settled && publisher_state(agent->publisher) == PUBLISHER_ONLINE &&
+    bool published = agent->heard && publisher_state(agent->publisher) == PUBLISHER_ONLINE &&
                      publisher_is_idle(agent->publisher);
     bool hindered = agent->docker_why || (agent->publisher && *publisher_why(agent->publisher) != '\0');
 
@@ -139,6 +141,9 @@ static void find_address(Agent *agent)
     bool known = etcd_remote(store_etcd(publisher_store(agent->publisher)), &remote);
     int r = host_address_find(&found, agent->settings->advertise, known ? (struct sockaddr *)&remote : NULL);
 
+    /* Where there is no default route, the one to etcd may still tell. */
+    if (r < 0 && !known && !agent->settings->advertise)
+        return;
     if (r < 0) {
         /* What was advertised stays: an interface that is down for a moment takes no container away. */
         if (!agent->address_missing && !has_address(&agent->address))
@@ -177,15 +182,20 @@ static const char *advertised_address(void *userdata)
 
 /* The publisher and its store. */
 
-static void check_settled(Agent *agent)
+/* Has Docker been heard out: the list, and the inspects that it gave rise to? */
+static void check_heard(Agent *agent)
 {
-    if (!agent->listed || catalog_unanswered(agent->catalog) > 0)
+    if (!agent->listed || agent->listing || catalog_waiting(agent->catalog) > 0)
         return;
-    if (!agent->settled) {
+    agent->heard = true;
+    agent->first_list = false;
+    publisher_release(agent->publisher);
+    /* An inspect that failed may be of the container that a key found in etcd belongs to. */
+    if (!agent->settled && catalog_unanswered(agent->catalog) == 0) {
         agent->settled = true;
         publisher_drop_orphans(agent->publisher);
     }
-    publisher_release(agent->publisher);
+    check_ready(agent);
 }
 
 static void on_publisher_state(void *userdata, PublisherState state, const char *why)
@@ -202,6 +212,9 @@ static void on_publisher_state(void *userdata, PublisherState state, const char 
     if (state == PUBLISHER_ONLINE) {
         log_info("Publishing to %s", store_describe(publisher_store(agent->publisher)));
         agent->etcd_lost = false;
+        find_address(agent);
+    } else if (lost && !has_address(&agent->address)) {
+        /* For status to name what is really missing, which is etcd. */
         find_address(agent);
     }
     check_ready(agent);
@@ -285,6 +298,7 @@ static int make_store(Agent *agent, int64_t previous_lease, Store **ret)
                          .identity = identity,
                          .layout = template_prefix(settings->key),
                          .directory = directory,
+                         .nudge = settings->etcd_nudge,
                          .read_only = agent->dry_run,
                          .previous_lease = previous_lease,
                          .is_own_value = shows_address ? is_own_value : NULL,
@@ -436,6 +450,7 @@ static void on_docker_lost(void *userdata, const char *why)
     Agent *agent = userdata;
 
     log_write(LOG_WARNING, 0, LOG_EVENT_DOCKER_LOST, NULL, NULL, NULL, "%s", why);
+    agent->listing = false;
     catalog_forget_questions(agent->catalog);
     free(agent->docker_why);
     agent->docker_why = strdup(why);
@@ -450,6 +465,7 @@ static void on_list_begin(void *userdata)
 {
     Agent *agent = userdata;
 
+    agent->listing = true;
     catalog_list_begin(agent->catalog);
 }
 
@@ -464,6 +480,7 @@ static void on_list_end(void *userdata, bool complete)
 {
     Agent *agent = userdata;
 
+    agent->listing = false;
     catalog_list_end(agent->catalog, complete);
     catalog_ask(agent->catalog);
     if (!complete)
@@ -472,10 +489,7 @@ static void on_list_end(void *userdata, bool complete)
     catalog_set_docker_away(agent->catalog, false);
     if (!agent->first_list)
         publisher_audit(agent->publisher);
-    if (catalog_unanswered(agent->catalog) == 0)
-        agent->first_list = false;
-    check_settled(agent);
-    check_ready(agent);
+    check_heard(agent);
 }
 
 static void on_docker_event(void *userdata, const DockerEvent *event)
@@ -503,11 +517,7 @@ static void on_inspected(void *userdata, const char *id, uint64_t ticket, Contai
         log_notice("Docker's list showed a change of container %.12s that no event had told, connecting anew", id);
         docker_reconnect(agent->docker);
     }
-    if (catalog_unanswered(agent->catalog) > 0)
-        return;
-    agent->first_list = false;
-    check_settled(agent);
-    check_ready(agent);
+    check_heard(agent);
 }
 
 static const DockerHandlers docker_handlers = {
@@ -602,7 +612,7 @@ static bool same_store(const Settings *a, const Settings *b)
            same_text(a->etcd_ca, b->etcd_ca) && same_text(a->etcd_cert, b->etcd_cert) &&
            same_text(a->etcd_key, b->etcd_key) && same_text(a->etcd_user, b->etcd_user) &&
            same_text(a->etcd_password, b->etcd_password) && a->ttl_s == b->ttl_s &&
-           strcmp(a->node, b->node) == 0 &&
+           a->etcd_nudge == b->etcd_nudge && strcmp(a->node, b->node) == 0 &&
            strcmp(template_prefix(a->key), template_prefix(b->key)) == 0;
 }
 

@@ -130,18 +130,39 @@ static unsigned find_all(const Control *control, const cJSON *names, ServerReply
     return 0;
 }
 
+/* What was asked for, by ID, and where: "registrator stop" is to stop these on this Docker, whatever its own
+ * settings and the names at that time say. */
+static cJSON *drained_json(const Control *control, const cJSON *names)
+{
+    cJSON *json = cJSON_CreateObject(), *ids = cJSON_AddArrayToObject(json, "ids");
+    const cJSON *name;
+
+    (void)cJSON_AddStringToObject(json, "docker", control->source(control->userdata).docker_url);
+    cJSON_ArrayForEach (name, names)
+        (void)cJSON_AddItemToArray(ids, cJSON_CreateString(catalog_find(control->catalog, name->valuestring)->id));
+    return json;
+}
+
+/* {"host":true} or {"containers":["name"]}: that a list is missing or empty must not mean the whole host. */
+static bool is_drain_request(const cJSON *body, const cJSON *names)
+{
+    bool host = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(body, "host"));
+
+    return cJSON_IsObject(body) && (names ? cJSON_IsArray(names) && cJSON_GetArraySize(names) > 0 && !host : host);
+}
+
 static void change_drain(const Control *control, const ServerRequest *request, bool drain, ServerReply *reply)
 {
-    cJSON *body = cJSON_Parse(*request->body != '\0' ? request->body : "{}");
+    cJSON *body = cJSON_Parse(request->body);
     const cJSON *names = cJSON_GetObjectItemCaseSensitive(body, "containers"), *name;
     bool until_death = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(body, "until_death"));
     Drain state = !drain ? DRAIN_NONE : until_death ? DRAIN_UNTIL_DEATH : DRAIN_HELD;
     int r = 0;
 
-    if (!body || (names && !cJSON_IsArray(names))) {
-        reply_error(reply, 400, "the body is to be {\"containers\":[\"name\"]}");
+    if (!is_drain_request(body, names)) {
+        reply_error(reply, 400, "the body is to be {\"containers\":[\"name\"]} or {\"host\":true}");
     } else if (find_all(control, names, reply) == 0) {
-        if (cJSON_GetArraySize(names) == 0)
+        if (!names)
             catalog_set_host_drained(control->catalog, drain);
         cJSON_ArrayForEach (name, names)
             if (r >= 0)
@@ -151,7 +172,7 @@ static void change_drain(const Control *control, const ServerRequest *request, b
         else if (save_drained(control) < 0)
             reply_error(reply, 500, "done, but not saved: a restart of the agent will undo it");
         else
-            reply_json(reply, 200, cJSON_CreateObject());
+            reply_json(reply, 200, drained_json(control, names));
     }
     cJSON_Delete(body);
 }

@@ -192,7 +192,8 @@ static int run_explain(const Settings *settings, const CtlOptions *options)
     return EXIT_SUCCESS;
 }
 
-static int post_names(const CtlOptions *options, const char *path, bool until_death)
+/* Returns the answer, or NULL: failed, and said so. */
+static cJSON *post_names(const CtlOptions *options, const char *path, bool until_death)
 {
     cJSON *request = cJSON_CreateObject(), *reply;
     char *body;
@@ -200,26 +201,36 @@ static int post_names(const CtlOptions *options, const char *path, bool until_de
     if (options->n_names > 0)
         (void)cJSON_AddItemToObject(request, "containers",
                                     cJSON_CreateStringArray((const char *const *)options->names, options->n_names));
+    else
+        (void)cJSON_AddTrueToObject(request, "host");
     if (until_death)
         (void)cJSON_AddTrueToObject(request, "until_death");
     body = cJSON_PrintUnformatted(request);
     cJSON_Delete(request);
     reply = body ? call_agent(options, path, body) : NULL;
     free(body);
+    return reply;
+}
+
+static int change_drain(const CtlOptions *options, const char *path)
+{
+    cJSON *reply = post_names(options, path, false);
+    int r = reply ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
+
     cJSON_Delete(reply);
-    return reply ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
+    return r;
 }
 
 static int run_drain(const Settings *settings, const CtlOptions *options)
 {
     (void)settings;
-    return post_names(options, "/drain", false);
+    return change_drain(options, "/drain");
 }
 
 static int run_undrain(const Settings *settings, const CtlOptions *options)
 {
     (void)settings;
-    return post_names(options, "/undrain", false);
+    return change_drain(options, "/undrain");
 }
 
 static void sleep_ms(uint64_t wait_ms)
@@ -231,12 +242,12 @@ static void sleep_ms(uint64_t wait_ms)
 }
 
 /* Waits until etcd has none of the container's keys any more. */
-static int wait_withdrawn(const CtlOptions *options, const char *name)
+static int wait_withdrawn(const CtlOptions *options, const char *name, const char *id)
 {
     const unsigned step_ms = 50;
 
     for (unsigned waited_ms = 0; waited_ms < WITHDRAW_TIMEOUT_S * 1000; waited_ms += step_ms) {
-        cJSON *container = get_container(options, name);
+        cJSON *container = get_container(options, id);
         bool published = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(container, "published"));
 
         if (!container)
@@ -253,9 +264,9 @@ static int wait_withdrawn(const CtlOptions *options, const char *name)
     return EXIT_NOT_POSSIBLE;
 }
 
-static int make_docker_peer(const Settings *settings, Peer *ret, char **ret_base)
+/* url: the agent's Docker, which need not be that of the caller's environment. */
+static int make_docker_peer(const Settings *settings, const char *url, Peer *ret, char **ret_base)
 {
-    const char *url = settings->docker_url;
     bool tls = settings->docker_ca || settings->docker_cert;
 
     *ret = (Peer){ .what = "Docker", .ca = settings->docker_ca, .cert = settings->docker_cert,
@@ -276,20 +287,19 @@ static int make_docker_peer(const Settings *settings, Peer *ret, char **ret_base
     return 0;
 }
 
-static int docker_stop(const Settings *settings, const char *name)
+static int docker_stop(const Settings *settings, const char *url, const char *id)
 {
     CLEANUP_FREE char *base = NULL;
-    CLEANUP_FREE char *escaped = http_escape(name, false);
     CLEANUP_FREE char *path = NULL;
     Peer peer;
     Reply reply;
     int r = EXIT_SUCCESS;
 
-    if (!escaped || asprintf(&path, "/containers/%s/stop", escaped) < 0) {
+    if (asprintf(&path, "/containers/%s/stop", id) < 0) {
         path = NULL;
         return EXIT_NOT_POSSIBLE;
     }
-    if (make_docker_peer(settings, &peer, &base) < 0 || call(&peer, path, "", STOP_TIMEOUT_S, &reply) != 0)
+    if (make_docker_peer(settings, url, &peer, &base) < 0 || call(&peer, path, "", STOP_TIMEOUT_S, &reply) != 0)
         return EXIT_NOT_POSSIBLE;
     /* 304: stopped already. */
     if (reply.status != 204 && reply.status != 304) {
@@ -300,23 +310,41 @@ static int docker_stop(const Settings *settings, const char *name)
     return r;
 }
 
-static int run_stop(const Settings *settings, const CtlOptions *options)
+static int stop_all(const Settings *settings, const CtlOptions *options, const cJSON *drained)
 {
-    int r = post_names(options, "/drain", true);
+    const cJSON *ids = cJSON_GetObjectItemCaseSensitive(drained, "ids");
+    const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(drained, "docker"));
+    const char *id;
+    int r = EXIT_SUCCESS;
 
-    for (int i = 0; i < options->n_names && r == EXIT_SUCCESS; i++)
-        r = wait_withdrawn(options, options->names[i]);
+    if (!url || cJSON_GetArraySize(ids) != options->n_names) {
+        fprintf(stderr, "registrator: the agent does not say what it drained: is it of another version?\n");
+        return EXIT_NOT_POSSIBLE;
+    }
+    for (int i = 0; i < options->n_names && r == EXIT_SUCCESS; i++) {
+        id = cJSON_GetStringValue(cJSON_GetArrayItem(ids, i));
+        r = id ? wait_withdrawn(options, options->names[i], id) : EXIT_NOT_POSSIBLE;
+    }
     if (r != EXIT_SUCCESS)
         return r;
     sleep_ms((uint64_t)options->drain_s * 1000);
     for (int i = 0; i < options->n_names; i++) {
-        int stopped = docker_stop(settings, options->names[i]);
+        int stopped = docker_stop(settings, url, cJSON_GetArrayItem(ids, i)->valuestring);
 
         if (stopped == EXIT_SUCCESS)
             printf("%s\n", options->names[i]);
         else
             r = stopped;
     }
+    return r;
+}
+
+static int run_stop(const Settings *settings, const CtlOptions *options)
+{
+    cJSON *drained = post_names(options, "/drain", true);
+    int r = drained ? stop_all(settings, options, drained) : EXIT_NOT_POSSIBLE;
+
+    cJSON_Delete(drained);
     return r;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -62,6 +63,11 @@ static const char *colour_of(const char *state)
     return "\033[31m";
 }
 
+static size_t rest_width(const Table *table)
+{
+    return table->width - table->name_width - STATE_WIDTH - 4;
+}
+
 static void print_row(const Table *table, const char *name, const char *state, const char *rest)
 {
     print_cell(table->out, name, table->name_width, true);
@@ -72,7 +78,7 @@ static void print_row(const Table *table, const char *name, const char *state, c
     if (table->colour)
         fputs("\033[0m", table->out);
     fputs("  ", table->out);
-    print_cell(table->out, rest, table->width - table->name_width - STATE_WIDTH - 4, false);
+    print_cell(table->out, rest, rest_width(table), false);
     fputc('\n', table->out);
 }
 
@@ -89,15 +95,39 @@ __attribute__((format(printf, 2, 3))) static void print_line(const Table *table,
     fputc('\n', table->out);
 }
 
+static size_t columns_of(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text != '\0'; text++)
+        n += !is_continuation(*text);
+    return n;
+}
+
+/* "key = value" in at most width columns if that is possible without the key's beginning: the value is what is
+ * looked for, and a key's end is what tells it from others. */
+static int describe_registered(const char *key, const char *value, size_t width, char **ret)
+{
+    enum { KEY_MIN = 8 };
+    size_t rest = columns_of(value) + strlen(" = "), columns = columns_of(key);
+
+    if (columns + rest <= width || rest + KEY_MIN > width)
+        return asprintf(ret, "%s = %s", key, value);
+    for (; columns + rest + 1 > width; columns--)
+        for (key++; is_continuation(*key); key++)
+            ;
+    return asprintf(ret, "…%s = %s", key, value);
+}
+
 /* What a record comes to: its key and value, or why it has none. */
-static char *describe_record(const cJSON *record)
+static char *describe_record(const cJSON *record, size_t width)
 {
     const char *state = text_of(record, "state");
     char *text = NULL;
     int r;
 
     if (strcmp(state, "registered") == 0)
-        r = asprintf(&text, "%s = %s", text_of(record, "key"), text_of(record, "value"));
+        r = describe_registered(text_of(record, "key"), text_of(record, "value"), width, &text);
     else if (strcmp(state, "conflict") == 0)
         r = asprintf(&text, "%s is held with value %s", text_of(record, "key"), text_of(record, "holder"));
     else if (strcmp(state, "out") == 0)
@@ -119,7 +149,7 @@ static void print_container_rows(const Table *table, const cJSON *container)
         return;
     }
     cJSON_ArrayForEach (record, records) {
-        CLEANUP_FREE char *text = describe_record(record);
+        CLEANUP_FREE char *text = describe_record(record, rest_width(table));
 
         print_row(table, name, text_of(record, "state"), text ? text : "");
         name = "";
@@ -188,7 +218,7 @@ void ctl_print_container(FILE *out, const cJSON *container)
     if (strcmp(state, "registered") != 0)
         print_remedy(out, container, "");
     cJSON_ArrayForEach (record, records) {
-        CLEANUP_FREE char *text = describe_record(record);
+        CLEANUP_FREE char *text = describe_record(record, SIZE_MAX);
 
         fprintf(out, "  %s: %s\n", text_of(record, "state"), text ? text : "");
         if (strcmp(text_of(record, "state"), "registered") != 0 && strcmp(state, "out") != 0)

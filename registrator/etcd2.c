@@ -1,7 +1,3 @@
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "store_private.h"
 
 #include "etcd2_message.h"
@@ -138,6 +134,7 @@ static void op_end(Etcd2Job *job, StoreOutcome outcome)
 static void op_wrote(Etcd2Job *job)
 {
     job->ops[job->position].wrote = true;
+    nudge_after(job->job.store->nudge, job->ops[job->position].key);
     op_end(job, STORE_OP_DONE);
 }
 

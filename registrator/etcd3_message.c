@@ -1,7 +1,3 @@
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "etcd3_message.h"
 
 #include "base64.h"
@@ -63,9 +59,9 @@ static void put_branch(FILE *out, const char *name, PutOp put, const void *items
     fputc(']', out);
 }
 
-/* A transaction without a condition of its own: each operation brings its own, nested. Its failure branch,
- * if there is one, is never taken. */
-static char *build_txn(PutOp success, PutOp failure, const void *items, size_t n, int64_t lease)
+/* A transaction of n operations, and, if other is not NULL, n of something else by the name of other_name:
+ * "compare" or "failure". */
+static char *build_txn(PutOp success, const char *other_name, PutOp other, const void *items, size_t n, int64_t lease)
 {
     char *text = NULL;
     size_t size;
@@ -75,9 +71,9 @@ static char *build_txn(PutOp success, PutOp failure, const void *items, size_t n
         return NULL;
     fputc('{', out);
     put_branch(out, "success", success, items, n, lease);
-    if (failure) {
+    if (other) {
         fputc(',', out);
-        put_branch(out, "failure", failure, items, n, lease);
+        put_branch(out, other_name, other, items, n, lease);
     }
     fputc('}', out);
     if (fclose(out) == 0)
@@ -229,7 +225,45 @@ static void put_intention(FILE *out, const void *ops, size_t i, int64_t lease)
 
 char *etcd3_build_apply(const StoreOp *ops, size_t n, int64_t lease, bool with_intentions)
 {
-    return build_txn(put_op, with_intentions ? put_intention : NULL, ops, n, lease);
+    /* Without a condition of its own, since each operation brings its own, nested: the failure branch is never
+     * taken. */
+    return build_txn(put_op, "failure", with_intentions ? put_intention : NULL, ops, n, lease);
+}
+
+bool etcd3_is_plain(const StoreOp *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool creates = ops[i].verb == STORE_ENSURE && !ops[i].previous && !ops[i].attempted;
+
+        if (!creates && ops[i].verb != STORE_REMOVE)
+            return false;
+    }
+    return true;
+}
+
+static void put_plain_compare(FILE *out, const void *ops, size_t i, int64_t lease)
+{
+    const StoreOp *op = (const StoreOp *)ops + i;
+
+    if (op->verb == STORE_REMOVE)
+        put_compare_lease(out, op->key, lease);
+    else
+        put_compare_number(out, op->key, "CREATE", "create_revision", 0);
+}
+
+static void put_plain_op(FILE *out, const void *ops, size_t i, int64_t lease)
+{
+    const StoreOp *op = (const StoreOp *)ops + i;
+
+    if (op->verb == STORE_REMOVE)
+        put_keyed(out, "request_delete_range", op->key);
+    else
+        put_put(out, op->key, op->value, lease);
+}
+
+char *etcd3_build_plain(const StoreOp *ops, size_t n, int64_t lease)
+{
+    return build_txn(put_plain_op, "compare", put_plain_compare, ops, n, lease);
 }
 
 size_t etcd3_op_size(const StoreOp *op)
@@ -248,7 +282,7 @@ static void put_range(FILE *out, const void *keys, size_t i, int64_t lease)
 
 char *etcd3_build_ranges(const Etcd3Key *keys, size_t n)
 {
-    return build_txn(put_range, NULL, keys, n, 0);
+    return build_txn(put_range, NULL, NULL, keys, n, 0);
 }
 
 static void put_move(FILE *out, const void *keys, size_t i, int64_t to)
@@ -266,7 +300,7 @@ static void put_move(FILE *out, const void *keys, size_t i, int64_t to)
 
 char *etcd3_build_move(const Etcd3Key *keys, size_t n, int64_t to)
 {
-    return build_txn(put_move, NULL, keys, n, to);
+    return build_txn(put_move, NULL, NULL, keys, n, to);
 }
 
 /* User and password are anybody's text: this one is cJSON's. */
@@ -519,4 +553,15 @@ int etcd3_parse_apply(const cJSON *json, StoreOp *ops, size_t n, int64_t lease, 
             return r;
     }
     return 0;
+}
+
+bool etcd3_parse_plain(const cJSON *json, StoreOp *ops, size_t n)
+{
+    if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "succeeded")))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        ops[i].outcome = STORE_OP_DONE;
+        ops[i].wrote = true;
+    }
+    return true;
 }

@@ -23,6 +23,7 @@ enum {
 typedef struct Batch {
     Publisher *publisher;
     size_t n;
+    bool doubtful; /* what it has written went with a lease that ended meanwhile */
     PublisherEntry *entries[STORE_BATCH_MAX];
     char *attempted[STORE_BATCH_MAX]; /* of unknown outcome, from before this batch */
     StoreOp ops[STORE_BATCH_MAX];
@@ -45,8 +46,12 @@ struct Publisher {
     unsigned n_batches, n_refreshes;
     uint64_t clock; /* counts changes and questions: which came first */
     uint64_t audit_begin; /* the clock when the audit under way was asked for; 0: none is */
+    bool audit_doubtful; /* its lease ended meanwhile */
     bool held, keep_orphans, beating, audit_wanted;
     bool writes_failing; /* heartbeats may go well while writes do not: etcd full, or without permission */
+    bool refreshes_failing; /* v2: since the last try */
+    double refresh_due; /* v2: refreshes that are due and not under way */
+    uint64_t refresh_counted_us; /* v2: CLOCK_BOOTTIME up to which they are counted */
     bool refused; /* the last failure was an answer: ask anew which API and lease there are before going on */
     uint64_t last_ok_us; /* CLOCK_BOOTTIME; 0: never */
     Backoff backoff;
@@ -56,6 +61,8 @@ struct Publisher {
 
 static void publisher_answered(Publisher *publisher, StoreStatus status, const char *message);
 static void publisher_lost(Publisher *publisher);
+static void refresh_some(Publisher *publisher);
+static void refresh_overdue(Publisher *publisher);
 
 /* A TTL runs on while the machine is suspended, so its clock is the one that does too. */
 static uint64_t now_us(void)
@@ -352,7 +359,6 @@ static void entry_done(Publisher *publisher, PublisherEntry *entry, const StoreO
 {
     if (op->verb == STORE_REFRESH)
         return;
-    entry->touched = ++publisher->clock;
     log_change(entry, op);
     publisher->counters.puts += op->wrote && op->verb != STORE_REMOVE;
     publisher->counters.deletes += op->wrote && op->verb == STORE_REMOVE;
@@ -370,6 +376,7 @@ static void entry_done(Publisher *publisher, PublisherEntry *entry, const StoreO
 static void entry_finish(Publisher *publisher, PublisherEntry *entry, StoreOp *op)
 {
     entry_set_state(publisher, entry, ENTRY_IDLE);
+    entry->touched = ++publisher->clock; /* also if it failed: an audit may have looked before it or after */
     if (op->verb == STORE_PEEK && op->outcome != STORE_OP_FAILED) {
         entry_planned(publisher, entry, op);
     } else if (op->outcome == STORE_OP_HELD) {
@@ -404,8 +411,9 @@ static void publisher_check_idle(Publisher *publisher)
 static bool means_all_lost(const Publisher *publisher, const Batch *batch)
 {
     uint64_t silence_us = now_us() - publisher->last_ok_us;
+    bool opened = publisher->state == PUBLISHER_ONLINE || publisher->state == PUBLISHER_DEGRADED;
 
-    return batch->ops[0].verb == STORE_REFRESH && batch->ops[0].outcome == STORE_OP_LOST &&
+    return opened && batch->ops[0].verb == STORE_REFRESH && batch->ops[0].outcome == STORE_OP_LOST &&
            silence_us > (uint64_t)publisher->config.ttl_s * 1000000;
 }
 
@@ -414,17 +422,24 @@ static void on_applied(void *userdata, StoreStatus status, const char *message)
     CLEANUP(batch_free_p) Batch *batch = userdata;
     Publisher *publisher = batch->publisher;
     bool all_lost = status == STORE_OK && means_all_lost(publisher, batch);
+    bool refresh = batch->ops[0].verb == STORE_REFRESH;
 
     LIST_REMOVE(batch, link);
     publisher->n_batches--;
-    publisher->n_refreshes -= batch->ops[0].verb == STORE_REFRESH;
-    for (size_t i = 0; i < batch->n; i++)
+    publisher->n_refreshes -= refresh;
+    for (size_t i = 0; i < batch->n; i++) {
+        if (batch->doubtful)
+            batch->ops[i].outcome = STORE_OP_FAILED;
         entry_finish(publisher, batch->entries[i], &batch->ops[i]);
-    publisher->writes_failing = status == STORE_UNREACHABLE || status == STORE_REFUSED;
+    }
+    *(refresh ? &publisher->refreshes_failing : &publisher->writes_failing) =
+        status == STORE_UNREACHABLE || status == STORE_REFUSED;
     if (all_lost)
         publisher_lost(publisher);
     else
         publisher_answered(publisher, status, message);
+    if (refresh)
+        refresh_some(publisher);
     publisher_check_idle(publisher);
 }
 
@@ -495,12 +510,14 @@ static void entry_found(Publisher *publisher, const StoreKey *key)
         return; /* no memory: the next audit finds it again */
     if (entry->state == ENTRY_BUSY)
         return;
-    /* An audit knows the values of strangers only: what we know to be there has kept its value, since nobody
-     * else writes under our lease. */
-    if (key->value && replace_string(&entry->published, key->value) < 0)
-        return;
-    free(entry->attempted);
-    entry->attempted = NULL;
+    /* An audit brings only the values that we did not know: what we know to be there has kept its value, since
+     * nobody else writes under our lease. */
+    if (key->value) {
+        if (replace_string(&entry->published, key->value) < 0)
+            return;
+        free(entry->attempted);
+        entry->attempted = NULL;
+    }
     entry_drop_holder(entry);
     if (!entry->wanted && publisher->keep_orphans) {
         entry->orphan = true;
@@ -554,17 +571,20 @@ static bool on_is_known(void *userdata, const char *key)
 {
     const PublisherEntry *entry = find(userdata, key);
 
-    return entry && (entry->published || entry->state == ENTRY_BUSY);
+    /* After a write of unknown outcome the value is not known. */
+    return entry && ((entry->published && !entry->attempted) || entry->state == ENTRY_BUSY);
 }
 
 static void on_audited(void *userdata, StoreStatus status, const char *message, const StoreKey *keys, size_t n_keys)
 {
     Publisher *publisher = userdata;
     uint64_t since = publisher->audit_begin;
+    bool use = status == STORE_OK && !publisher->audit_doubtful;
 
     publisher->audit_begin = 0;
-    publisher->audit_wanted = status != STORE_OK;
-    if (status == STORE_OK)
+    publisher->audit_doubtful = false;
+    publisher->audit_wanted = !use;
+    if (use)
         publisher_compare(publisher, keys, n_keys, since);
     publisher_answered(publisher, status, message);
     publisher_check_idle(publisher);
@@ -638,27 +658,59 @@ static void refresh_schedule(Publisher *publisher)
                                       uses_refresh(publisher) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-static void refresh_one(Publisher *publisher)
+/* False: there is none. */
+static bool refresh_one(Publisher *publisher)
 {
     PublisherEntry *entry = TAILQ_FIRST(&publisher->refreshes);
     CLEANUP(batch_free_p) Batch *batch = calloc(1, sizeof(*batch));
 
-    if (entry && batch && batch_add(batch, entry, STORE_REFRESH) >= 0)
-        publisher_apply(publisher, TAKE_PTR(batch));
+    if (!entry || !batch || batch_add(batch, entry, STORE_REFRESH) < 0)
+        return false;
+    publisher_apply(publisher, TAKE_PTR(batch));
+    return true;
+}
+
+/* What is due, a few at once: each answer sends the next. A write that fails for ever keeps no key from being
+ * refreshed. */
+static void refresh_some(Publisher *publisher)
+{
+    bool may = publisher->state == PUBLISHER_ONLINE ||
+               (publisher->state == PUBLISHER_DEGRADED && publisher->writes_failing && !publisher->refreshes_failing);
+
+    if (!may || publisher->config.dry_run || !uses_refresh(publisher))
+        return;
+    while (publisher->refresh_due >= 1 && publisher->n_refreshes < REFRESHES_AT_ONCE && refresh_one(publisher))
+        publisher->refresh_due--;
+}
+
+/* By the time that has passed, not by the ticks: after a suspension or an outage more are due at once. */
+static void refresh_count(Publisher *publisher)
+{
+    double interval_us = (double)publisher->config.heartbeat_s * 1000000;
+    double n = (double)(publisher->n_settled + publisher->n_refreshes);
+    uint64_t now = now_us();
+
+    if (publisher->refresh_counted_us > 0)
+        publisher->refresh_due += n * (double)(now - publisher->refresh_counted_us) / interval_us;
+    if (publisher->refresh_due > n)
+        publisher->refresh_due = n;
+    publisher->refresh_counted_us = now;
+}
+
+/* After an outage the keys have less time left than to the next tick. */
+static void refresh_overdue(Publisher *publisher)
+{
+    refresh_count(publisher);
+    refresh_some(publisher);
 }
 
 static int on_refresh(sd_event_source *source, uint64_t usec, void *userdata)
 {
     Publisher *publisher = userdata;
-    uint64_t interval_us = (uint64_t)publisher->config.heartbeat_s * 1000000;
-    /* As many as are due in one tick of the least length; a tick for each key is longer than that. */
-    uint64_t n = (publisher->n_settled * REFRESH_TICK_MIN_US + interval_us - 1) / interval_us;
 
     (void)source;
     (void)usec;
-    for (uint64_t i = 0; i < n && publisher->n_refreshes < REFRESHES_AT_ONCE; i++)
-        if (publisher->state == PUBLISHER_ONLINE && !publisher->config.dry_run)
-            refresh_one(publisher);
+    refresh_overdue(publisher);
     refresh_schedule(publisher);
     return 0;
 }
@@ -679,6 +731,9 @@ static void publisher_set_state(Publisher *publisher, PublisherState state, cons
 
 static void publisher_retry_later(Publisher *publisher)
 {
+    /* Not put off again and again by what goes well meanwhile. */
+    if (sd_event_source_get_enabled(publisher->retry, NULL) > 0)
+        return;
     (void)sd_event_source_set_time_relative(publisher->retry, backoff_next_us(&publisher->backoff));
     (void)sd_event_source_set_enabled(publisher->retry, SD_EVENT_ONESHOT);
 }
@@ -697,6 +752,7 @@ static void publisher_fail(Publisher *publisher, StoreStatus status, const char 
 static void publisher_lost(Publisher *publisher)
 {
     PublisherEntry *entry, *next;
+    Batch *batch;
 
     publisher->counters.lease_losses++;
     log_write(LOG_WARNING, 0, LOG_EVENT_LEASE_LOST, NULL, NULL, NULL,
@@ -706,6 +762,9 @@ static void publisher_lost(Publisher *publisher)
     HASH_ITER (hh, publisher->entries, entry, next)
         if (entry->state == ENTRY_SETTLED)
             entry_set_state(publisher, entry, ENTRY_PENDING);
+    LIST_FOREACH (batch, &publisher->batches, link)
+        batch->doubtful = store_has_lease(publisher->store);
+    publisher->audit_doubtful = publisher->audit_begin > 0;
     publisher_set_state(publisher, PUBLISHER_CLOSED, "");
     (void)sd_event_source_set_time_relative(publisher->retry, 0);
     (void)sd_event_source_set_enabled(publisher->retry, SD_EVENT_ONESHOT);
@@ -737,6 +796,8 @@ static void publisher_answered(Publisher *publisher, StoreStatus status, const c
     publisher_set_state(publisher, PUBLISHER_ONLINE, "");
     if (returned || publisher->audit_wanted)
         publisher_audit(publisher);
+    if (returned)
+        refresh_overdue(publisher);
     if (!TAILQ_EMPTY(&publisher->pending))
         wake(publisher);
 }
@@ -750,15 +811,18 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
         return;
     }
     publisher->last_ok_us = now_us();
-    publisher->refused = false;
+    publisher->refused = publisher->refreshes_failing = false;
+    if (store_has_lease(publisher->store))
+        publisher_compare(publisher, keys, n_keys, ++publisher->clock);
+    publisher->writes_failing = publisher->writes_failing && !TAILQ_EMPTY(&publisher->pending);
     if (publisher->writes_failing)
         publisher->state = PUBLISHER_DEGRADED;
     else
         publisher_set_state(publisher, PUBLISHER_ONLINE, "");
-    if (store_has_lease(publisher->store))
-        publisher_compare(publisher, keys, n_keys, ++publisher->clock);
     refresh_schedule(publisher);
-    publisher_flush_one(publisher);
+    refresh_overdue(publisher);
+    if (!publisher_flush_one(publisher) && publisher->writes_failing)
+        publisher_retry_later(publisher);
     wake(publisher);
     publisher_check_idle(publisher);
 }
@@ -780,18 +844,20 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
         publisher_open(publisher);
         return 0;
     }
-    if (publisher->state != PUBLISHER_DEGRADED || publisher->n_batches > 0 || publisher->beating)
+    if (publisher->state != PUBLISHER_DEGRADED)
+        return 0;
+    publisher->refreshes_failing = false;
+    if (publisher->n_batches > publisher->n_refreshes || publisher->beating)
         return 0; /* the answer to what is under way will do */
     if (publisher->refused) {
         publisher_open(publisher);
     } else if (!publisher_flush_one(publisher)) {
         if (store_has_lease(publisher->store))
             publisher_beat(publisher);
-        else if (!TAILQ_EMPTY(&publisher->refreshes))
-            refresh_one(publisher);
-        else
+        else if (!refresh_one(publisher))
             publisher_open(publisher);
     }
+    refresh_some(publisher);
     return 0;
 }
 
@@ -915,6 +981,7 @@ void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherCo
     publisher_drop_batches(publisher);
     publisher->beating = publisher->writes_failing = publisher->refused = false;
     publisher->audit_begin = 0;
+    publisher->audit_doubtful = false;
     HASH_ITER (hh, publisher->entries, entry, next)
         if (entry->state != ENTRY_IDLE)
             entry_set_state(publisher, entry, ENTRY_PENDING);

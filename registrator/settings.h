@@ -18,6 +18,7 @@ typedef struct Settings {
     bool docker_environment; /* SERVICE_* of the environment count, at an inspect per container */
     char **etcd_endpoints; /* "http://host:port" or https, 1 to 16; NULL-terminated */
     StoreApi etcd_api;
+    bool etcd_nudge; /* v2: wake confd once more after changes */
     char *etcd_ca, *etcd_cert, *etcd_key;
     char *etcd_user, *etcd_password_file;
     char *etcd_password; /* the file's first line; NULL: none, or a subcommand's settings */

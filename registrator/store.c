@@ -1,7 +1,3 @@
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include "store_private.h"
 
 #include "json.h"
@@ -10,160 +6,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
-
-/* Jobs */
-
-void *store_job_new(Store *store, size_t size, StoreDoneFn done, StoreKeysFn keys_done, void *userdata)
-{
-    StoreJob *job = calloc(1, size);
-
-    if (!job) {
-        /* The verbs promise an answer, and without these few bytes there can be none: a fresh start,
-         * with the keys kept alive by their TTL meanwhile, is the better way out. */
-        log_error("Out of memory");
-        abort();
-    }
-    job->store = store;
-    job->done = done;
-    job->keys_done = keys_done;
-    job->userdata = userdata;
-    TAILQ_INSERT_TAIL(&store->running, job, jobs);
-    return job;
-}
-
-static void job_unlink(StoreJob *job)
-{
-    if (job->is_finished)
-        TAILQ_REMOVE(&job->store->finished, job, jobs);
-    else
-        TAILQ_REMOVE(&job->store->running, job, jobs);
-}
-
-/* For a job that is in no list any more: looks at nothing of the store's. */
-static void job_destroy(StoreJob *job)
-{
-    etcd_request_free(job->request);
-    if (job->clear)
-        job->clear(job);
-    store_keys_free(job->keys, job->n_keys);
-    free(job->message);
-    free(job);
-}
-
-StoreJob *store_job_free(StoreJob *job)
-{
-    if (!job)
-        return NULL;
-    job_unlink(job);
-    job_destroy(job);
-    return NULL;
-}
-
-static void job_finish(StoreJob *job, StoreStatus status, char *message)
-{
-    Store *store = job->store;
-
-    job->request = etcd_request_free(job->request);
-    job->status = status;
-    job->message = message;
-    job_unlink(job);
-    job->is_finished = true;
-    TAILQ_INSERT_TAIL(&store->finished, job, jobs);
-    (void)sd_event_source_set_enabled(store->defer, SD_EVENT_ONESHOT);
-}
-
-void store_job_finish(StoreJob *job, StoreStatus status, const char *format, ...)
-{
-    char *message;
-    va_list arguments;
-
-    va_start(arguments, format);
-    if (vasprintf(&message, format, arguments) < 0)
-        message = NULL;
-    va_end(arguments);
-    job_finish(job, status, message);
-}
-
-void store_job_finish_ok(StoreJob *job)
-{
-    job_finish(job, STORE_OK, NULL);
-}
-
-void store_job_finish_errno(StoreJob *job, int error)
-{
-    store_job_finish(job, STORE_UNREACHABLE, "could not ask etcd: %s", strerror(abs(error)));
-}
-
-static void on_etcd_done(void *userdata, const HttpResult *result)
-{
-    StoreJob *job = userdata;
-
-    job->request = NULL;
-    job->on_answer(job, result);
-}
-
-void store_job_request(StoreJob *job, const EtcdSpec *spec, StoreAnswerFn fn)
-{
-    job->on_answer = fn;
-    int r = etcd_request(job->store->etcd, spec, on_etcd_done, job, &job->request);
-    if (r < 0)
-        store_job_finish_errno(job, r);
-}
-
-bool store_job_check_transport(StoreJob *job, const HttpResult *result)
-{
-    if (result->error == 0)
-        return false;
-    store_job_finish(job, STORE_UNREACHABLE, "etcd gave no answer (%s): is it running, and is --etcd right?",
-                     result->error_text);
-    return true;
-}
-
-/* One job a turn, and nothing is looked at after its callback, which may free the store. */
-static int on_defer(sd_event_source *source, void *userdata)
-{
-    Store *store = userdata;
-    StoreJob *job = TAILQ_FIRST(&store->finished);
-
-    (void)source;
-    if (!job)
-        return 0;
-    job_unlink(job);
-    if (!TAILQ_EMPTY(&store->finished))
-        (void)sd_event_source_set_enabled(store->defer, SD_EVENT_ONESHOT);
-    const char *message = job->message ? job->message : "";
-    if (job->done)
-        job->done(job->userdata, job->status, message);
-    else
-        job->keys_done(job->userdata, job->status, message, job->keys, job->n_keys);
-    job_destroy(job);
-    return 0;
-}
-
-void store_keys_free(StoreKey *keys, size_t n_keys)
-{
-    for (size_t i = 0; i < n_keys; i++) {
-        free(keys[i].key);
-        free(keys[i].value);
-    }
-    free(keys);
-}
-
-const char *store_excerpt(const char *body, char *buffer, size_t size)
-{
-    size_t n = 0;
-
-    for (; *body && n + 1 < size; body++) {
-        bool is_blank = (unsigned char)*body <= ' ' || *body == 0x7f;
-        if (is_blank && (n == 0 || buffer[n - 1] == ' '))
-            continue;
-        buffer[n++] = is_blank ? ' ' : *body;
-    }
-    while (n > 0 && buffer[n - 1] == ' ')
-        n--;
-    buffer[n] = '\0';
-    return buffer;
-}
 
 /* Opening: which API */
 
@@ -332,13 +174,17 @@ int store_new(Store **ret, sd_event *event, const StoreConfig *config)
     int r = store_copy_config(store, config);
     if (r < 0)
         return r;
-    r = sd_event_add_defer(event, &store->defer, on_defer, store);
+    r = sd_event_add_defer(event, &store->defer, store_job_on_defer, store);
     if (r < 0)
         return r;
     r = sd_event_source_set_enabled(store->defer, SD_EVENT_OFF);
     if (r < 0)
         return r;
     r = etcd_new(&store->etcd, event, &config->etcd);
+    if (r < 0)
+        return r;
+    if (config->nudge && !config->read_only)
+        r = nudge_new(&store->nudge, event, store->etcd);
     if (r < 0)
         return r;
     r = etcd3_new(&store->etcd3);
@@ -357,6 +203,7 @@ Store *store_free(Store *store)
     while ((job = TAILQ_FIRST(&store->running)) || (job = TAILQ_FIRST(&store->finished)))
         store_job_free(job);
     etcd3_free(store->etcd3);
+    nudge_free(store->nudge);
     etcd_free(store->etcd);
     sd_event_source_disable_unref(store->defer);
     sd_event_unref(store->event);

@@ -73,6 +73,7 @@ typedef struct StoreConfig {
     const char *(*address)(void *userdata);
     int64_t previous_lease; /* v3: of an earlier store of this very agent: its keys move to the new one; 0: none */
     const char *directory; /* v2: made at start without a TTL, so that confd finds it; NULL: none */
+    bool nudge; /* v2: wake confd once more after changes, see nudge.h */
     bool read_only; /* dry run: no lease is granted, no directory made */
     /* v3: does a value found under our lease carry an address of this host? false: another host has the
      * same identity (a cloned machine image); its lease is left alone and another ID is derived. NULL: not

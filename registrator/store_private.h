@@ -1,6 +1,7 @@
 /* What the public verbs and the two backends share. */
 #pragma once
 
+#include "nudge.h"
 #include "store.h"
 
 #include <sys/queue.h>
@@ -39,6 +40,7 @@ struct Store {
     bool opened;
     EtcdVersion version; /* of the cluster: what all its members know */
     char server_version[32]; /* of the member that answered, for people */
+    Nudge *nudge; /* v2's; NULL: not wanted */
     Etcd3 *etcd3; /* v3's lease and token */
     char *description;
 };
@@ -76,6 +78,9 @@ void store_job_finish_errno(StoreJob *job, int error);
 void store_job_request(StoreJob *job, const EtcdSpec *spec, StoreAnswerFn fn);
 /* When no endpoint gave a whole answer: finishes the job and returns true. */
 bool store_job_check_transport(StoreJob *job, const HttpResult *result);
+
+/* The handler of Store.defer: calls back for what is finished. */
+int store_job_on_defer(sd_event_source *source, void *userdata);
 
 void store_keys_free(StoreKey *keys, size_t n_keys);
 /* The start of an answer's body as one line, for a message. */

@@ -25,7 +25,7 @@ teardown() {
 }
 
 live() {
-    lab_in etcd2 "${LIVE_STORE:-$LAB_TOP/build/tests/unit/live_store}" "$@"
+    lab_in etcd2 "${LIVE_STORE:-$LAB_TOP/build/registrator/tests/unit/live_store}" "$@"
 }
 
 # one VERSION API [MORE...]: one member, and nothing else.

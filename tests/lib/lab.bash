@@ -832,7 +832,7 @@ lab_agent() {
     # shellcheck disable=SC2086     # a command with its options
     LAB_NETNS=$LAB_ID-$host lab_spawn "agent-$host" "$dir/agent.log" \
         env -u DOCKER_HOST -u JOURNAL_STREAM -u INVOCATION_ID "${settings[@]}" ${LAB_AGENT_WRAPPER:-} \
-        "${REGISTRATOR:-$LAB_TOP/build/registrator}" \
+        "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" \
         --docker "unix://$dir/docker.sock" --etcd "$(lab_etcd_urls)" --control "$dir/control.sock" "$@"
 }
 
@@ -848,7 +848,7 @@ lab_agent_kill9() {
 lab_registrator() {
     local host=$1
     shift
-    lab_in "$host" "${REGISTRATOR:-$LAB_TOP/build/registrator}" "$@" --control "$LAB/$host/control.sock"
+    lab_in "$host" "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" "$@" --control "$LAB/$host/control.sock"
 }
 
 # lab_notify HOST: listens as systemd would; what the agent says goes to $LAB/HOST/notify, a line

@@ -169,15 +169,63 @@ static void defaults_are_those_of_the_contract(void **state)
     assert_int_equal(s->log_level, LOG_INFO);
 }
 
+/* A password file with this text and mode. */
+static void make_password(char path[static 32], const char *text, mode_t mode)
+{
+    strcpy(path, "/tmp/registrator.XXXXXX");
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static void password_is_read_from_a_file_of_its_own(void **state)
+{
+    char path[32], option[64];
+    (void)state;
+
+    make_password(path, "secret word\r\nsecond line\n", 0640);
+    snprintf(option, sizeof(option), "--etcd-password-file=%s", path);
+    LOAD(first, "--config=/dev/null", "--etcd-user=me", option);
+    assert_string_equal(good(&first)->etcd_password, "secret word");
+    unlink(path);
+}
+
+static void password_file_that_others_can_use_is_refused(void **state)
+{
+    const mode_t modes[] = { 0644, 0604, 0660, 0602, 0601 };
+    char path[32], option[64];
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        make_password(path, "secret\n", modes[i]);
+        snprintf(option, sizeof(option), "--etcd-password-file=%s", path);
+        EXPECT_ERROR("others than its owner and group can use", "--etcd-user=me", option);
+        unlink(path);
+    }
+    make_password(path, "", 0600);
+    snprintf(option, sizeof(option), "--etcd-password-file=%s", path);
+    EXPECT_ERROR("is empty", "--etcd-user=me", option);
+    unlink(path);
+}
+
 static void command_line_sets_everything(void **state)
 {
+    char password[32], password_option[64];
     (void)state;
+
+    make_password(password, "p\n", 0600);
+    snprintf(password_option, sizeof(password_option), "--etcd-password-file=%s", password);
     LOAD(first, "--config=/dev/null", "--docker", "tcp://192.0.2.1:2376/", "--docker-ca=/dev/null",
          "--docker-cert=/dev/null", "--docker-key=/dev/null", "--docker-environment", "no",
          "--etcd=https://a.example:1,https://b.example", "--etcd-api=v2", "--etcd-ca=/dev/null",
-         "--etcd-cert=/dev/null", "--etcd-key=/dev/null", "--etcd-user=me",
-         "--etcd-password-file=/dev/null");
+         "--etcd-cert=/dev/null", "--etcd-key=/dev/null", "--etcd-user=me", password_option,
+         "--etcd-nudge");
     const Settings *s = good(&first);
+
+    unlink(password);
     assert_string_equal(s->docker_url, "tcp://192.0.2.1:2376");
     assert_string_equal(s->docker_ca, "/dev/null");
     assert_string_equal(s->docker_cert, "/dev/null");
@@ -191,7 +239,9 @@ static void command_line_sets_everything(void **state)
     assert_string_equal(s->etcd_cert, "/dev/null");
     assert_string_equal(s->etcd_key, "/dev/null");
     assert_string_equal(s->etcd_user, "me");
-    assert_string_equal(s->etcd_password_file, "/dev/null");
+    assert_string_equal(s->etcd_password_file, password);
+    assert_string_equal(s->etcd_password, "p");
+    assert_true(s->etcd_nudge);
 
     LOAD(second, "--config=/dev/null", "--key=/k/{id}", "--value={\"port\":{port}}",
          "--service=web", "--advertise=eth0", "--node=n1", "--ttl=60", "--heartbeat=30",
@@ -759,7 +809,7 @@ static void example_file_shows_the_defaults(void **state)
         fputs(is_key ? line + 1 : line, uncommented);
     }
     fflush(uncommented);
-    assert_int_equal(keys, 27);
+    assert_int_equal(keys, 28);
 
     WITH_FILE(file, text);
     LOAD(loaded, "--config", file.path);
@@ -825,7 +875,7 @@ static void printed_table_has_a_line_per_option(void **state)
             tabs += *p == '\t';
         assert_int_equal(tabs, 4);
     }
-    assert_int_equal(lines, 32);
+    assert_int_equal(lines, 33);
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, clear_environment)
@@ -835,6 +885,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(defaults_are_those_of_the_contract),
         TEST(command_line_sets_everything),
+        TEST(password_is_read_from_a_file_of_its_own),
+        TEST(password_file_that_others_can_use_is_refused),
         TEST(command_line_beats_environment_beats_file_beats_default),
         TEST(last_of_a_repeated_option_wins),
         TEST(explicit_takes_an_optional_value),

@@ -73,12 +73,12 @@ func report(arguments []string) error {
 			if v <= limit {
 				return "reached", nil
 			}
+			if limit == 0 {
+				return "**missed**", nil
+			}
 			return fmt.Sprintf("**missed** by %.0f %%", (v/limit-1)*100), nil
 		},
-		"missed": func(value string, limit float64) (bool, error) {
-			v, err := strconv.ParseFloat(value, 64)
-			return v > limit, err
-		},
+		"words": strings.Fields,
 	}
 	name := arguments[0]
 	body, err := os.ReadFile(name)

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"sort"
 	"strconv"
@@ -77,6 +78,8 @@ func printMemory(name string, pid int) error {
 	fmt.Printf("%s.rss_anon_kib %.0f\n", name, status["RssAnon"])
 	fmt.Printf("%s.rss_kib %.0f\n", name, status["VmRSS"])
 	fmt.Printf("%s.peak_kib %.0f\n", name, status["VmHWM"])
+	// Clean private pages are those of libraries that nobody else happens to use at the moment.
+	fmt.Printf("%s.dirty_kib %.0f\n", name, rollup["Private_Dirty"])
 	fmt.Printf("%s.private_kib %.0f\n", name, rollup["Private_Clean"]+rollup["Private_Dirty"])
 	return nil
 }
@@ -87,6 +90,7 @@ func rest(arguments []string) error {
 	url := flags.String("etcd", "", "etcd's `URL`")
 	pid := flags.Int("pid", 0, "the agent's `pid`")
 	seconds := flags.Float64("seconds", 60, "how long it is looked at")
+	heartbeat := flags.Float64("heartbeat", 10, "its heartbeat, in seconds")
 	flags.Parse(arguments)
 
 	e := etcd{*url}
@@ -113,6 +117,8 @@ func rest(arguments []string) error {
 		return err
 	}
 	fmt.Printf("%s.seconds %.1f\n", *name, took)
+	// As many heartbeats as there can be at most in that time.
+	fmt.Printf("%s.beats %.0f\n", *name, math.Floor(took / *heartbeat)+1)
 	fmt.Printf("%s.cpu_ms %.2f\n", *name, after.cpuMS-before.cpuMS)
 	fmt.Printf("%s.ticks %.0f\n", *name, after.ticks-before.ticks)
 	fmt.Printf("%s.wakeups %.0f\n", *name, after.switches-before.switches)

@@ -1,0 +1,376 @@
+#!/usr/bin/env bats
+# The control socket and its subcommands, on real Docker engines and a real etcd.
+
+bats_require_minimum_version 1.8.0
+load ../lib/lab
+
+AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator}
+
+setup_file() {
+    export BATS_TEST_TIMEOUT=180
+}
+
+setup() {
+    lab_up
+    lab_host h1 192.0.2.11
+    lab_etcd etcd h1 3.4
+}
+
+teardown() {
+    if [[ -z $BATS_TEST_COMPLETED && -d ${LAB:-} ]]; then
+        tail -n 30 "$LAB"/h?/agent.log 2>/dev/null
+        true
+    fi
+    lab_down
+}
+
+docker_host() {
+    lab_dockerd "$1"
+    lab_image "$1"
+}
+
+agent() {
+    lab_agent "$1" --node "$1" "${@:2}"
+    wait_for 5 answers "$1"
+}
+answers() {
+    lab_registrator "$1" status --json >"$LAB/status.json"
+}
+
+run_app() {
+    lab_docker h1 run -d -P --name "$@" >/dev/null
+}
+
+# state NAME STATE [HOST]: what status says of a container. For wait_for.
+state() {
+    [[ $(lab_registrator "${3:-h1}" status --json | jq -r --arg name "$1" \
+        '.containers[] | select(.name == $name) | .state') == "$2" ]]
+}
+
+# explains NAME TEXT REMEDY: both are in what explain says. For wait_for.
+explains() {
+    local text
+    text=$(lab_registrator "${4:-h1}" explain "$1")
+    [[ $text == *"$2"* && $text == *"To do: "*"$3"* ]] || {
+        echo "$text"
+        return 1
+    }
+}
+
+key_is_there() {
+    [[ $(keys3 "/app/servers/$1") == "/app/servers/$1 "* ]]
+}
+
+@test "status: a table of 80 columns with each container, its key and value, or why not" {
+    docker_host h1
+    agent h1
+    run_app web app:1
+    run_app several app3:1
+    run_app sick app:health
+    run_app "a-name-that-is-much-longer-than-any-column-could-ever-be-$(printf 'x%.0s' {1..60})" app:1
+    lab_docker h1 run -d --name closed app:1
+    lab_docker h1 run -d -p 127.0.0.1:8080:80 --name local app:1
+    wait_for 5 keys_are h1
+
+    lab_registrator h1 status >"$LAB/table"
+    cat "$LAB/table"
+    grep -E '^web +registered +/app/servers/web = 192\.0\.2\.11:[0-9]+$' "$LAB/table"
+    # The value is never cut off, the key at its beginning.
+    grep -E '^several +registered +/app/servers/several-80 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
+    grep -E '^ +registered +….*several-443 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
+    grep -E '^ +out +9000/udp: UDP' "$LAB/table"
+    grep -E '^a-name-that.*…  registered  ….*xxx = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
+    grep -E '^sick +out +(waiting for its first health check|unhealthy)$' "$LAB/table"
+    grep -E '^closed +out +no published port' "$LAB/table"
+    grep -E '^local +out +.*loopback' "$LAB/table"
+    grep '^Node: *h1$' "$LAB/table"
+    grep '^Address: *192.0.2.11$' "$LAB/table"
+    grep '^etcd: .*etcd v3 (3.4.*http://192.0.2.11:2379' "$LAB/table"
+    # In characters, not bytes, and without colour where nobody sees it.
+    [ "$(LC_ALL=C.UTF-8 awk 'length > max { max = length } END { print max }' "$LAB/table")" -le 80 ]
+    [[ $(<"$LAB/table") != *$'\033'* ]]
+    # On a terminal there is colour.
+    script -qec "$AGENT status --control $LAB/h1/control.sock" /dev/null >"$LAB/terminal" </dev/null
+    [[ $(<"$LAB/terminal") == *$'\033[32mregistered'* ]]
+}
+
+@test "status --json: a machine reads the same" {
+    docker_host h1
+    agent h1
+    run_app web app:1
+    lab_docker h1 run -d --name closed app:1
+    wait_for 5 keys_are h1
+    wait_for 5 state closed out
+    lab_registrator h1 status --json | jq -e '
+        .node == "h1" and .drained == false and .docker.connected == true and .etcd.state == "online"
+        and .etcd.keys == 1 and .address4 == "192.0.2.11"
+        and ([.containers[].name] == ["closed", "web"])
+        and (.containers[1] | .state == "registered" and (.id | length) == 64
+            and (.records[0] | .key == "/app/servers/web" and .port == 80 and .protocol == "tcp"
+                and (.value | test("^192.0.2.11:[0-9]+$"))))
+        and (.containers[0] | .state == "out" and .reason == "no-port" and (.remedy | length) > 10)'
+}
+
+@test "status of 1,000 containers: a line each, 80 columns, within a second" {
+    command -v go || skip "the fake Docker needs a Go compiler"
+    (cd "$LAB_TOP/tests/fake/docker" && GOCACHE=$LAB/cache GOFLAGS=-buildvcs=false go build -o "$LAB/fake-docker" .)
+    LAB_NETNS=$LAB_ID-h1 lab_spawn fake-docker "$LAB/fake.log" "$LAB/fake-docker" --socket "$LAB/h1/docker.sock" \
+        --data "$LAB_TOP/tests/data/docker" --containers 1000
+    wait_for 10 test -S "$LAB/h1/docker.sock"
+    agent h1
+    thousand() { [[ $(lab_registrator h1 status | grep -c ' registered ') -eq 1000 ]]; }
+    wait_for 20 thousand
+    local start=${EPOCHREALTIME/./}
+    lab_registrator h1 status >"$LAB/table"
+    ((${EPOCHREALTIME/./} - start < 1000000))
+    [ "$(LC_ALL=C.UTF-8 awk 'length > max { max = length } END { print max }' "$LAB/table")" -le 80 ]
+}
+
+@test "explain: no published port, bound to loopback, UDP, ignored, not named" {
+    docker_host h1
+    agent h1
+    lab_docker h1 run -d --name closed app:1
+    lab_docker h1 run -d -p 127.0.0.1:8080:80 --name local app:1
+    lab_docker h1 run -d -p 9000:9000/udp --name datagrams app3:1
+    run_app ignored --label SERVICE_IGNORE=yes app:1
+    run_app web app:1
+    wait_for 5 explains closed "no published port" "docker run -P"
+    wait_for 5 explains local "bound to loopback only" "docker run -p"
+    wait_for 5 explains datagrams "UDP" "SERVICE_<port>_PROTOCOL"
+    wait_for 5 explains ignored "ignored by SERVICE_IGNORE" "without SERVICE_IGNORE"
+    wait_for 5 state web registered
+    run lab_registrator h1 explain web
+    [[ $output == *"web ("*"): registered"*"/app/servers/web = 192.0.2.11:"* && $output != *"To do"* ]]
+    # By ID and by its beginning, too.
+    run lab_registrator h1 explain "$(lab_docker h1 inspect -f '{{.Id}}' web | cut -c 1-12)"
+    [[ $output == "web ("* ]]
+
+    lab_agent_stop h1
+    agent h1 --explicit
+    run_app named --label SERVICE_NAME=shop app:1
+    wait_for 5 explains web "names no service" "SERVICE_NAME"
+    wait_for 5 state named registered
+}
+
+@test "explain: not running, paused, health starting, unhealthy" {
+    docker_host h1
+    agent h1
+    run_app web app:1
+    run_app sick app:health
+    wait_for 5 state web registered
+    lab_docker h1 pause web
+    wait_for 5 explains web "paused" "Unpause"
+    lab_docker h1 unpause web
+    wait_for 5 state web registered
+    lab_docker h1 stop web
+    wait_for 5 explains web "not running" "Start the container"
+    # It never was healthy: there is no file /healthy.
+    wait_for 5 explains sick "unhealthy" "health check says"
+    lab_docker h1 exec sick touch /healthy
+    wait_for 5 state sick registered
+    lab_docker h1 exec sick rm /healthy
+    wait_for 5 explains sick "unhealthy" "health check says"
+    run_app slow --health-interval 60s app:health
+    wait_for 5 explains slow "waiting for its first health check" "Wait until"
+}
+
+@test "explain: the key is held by another, whose, with its value" {
+    lab_host h2 192.0.2.12
+    docker_host h1
+    docker_host h2
+    agent h1
+    agent h2
+    put3 /app/servers/byhand 203.0.113.9:80
+    run_app web app:1
+    run_app byhand app:1
+    wait_for 5 key_is_there web
+    lab_docker h2 run -d -P --name web app:1
+    wait_for 5 explains web "/app/servers/web is held with value $(keys3 /app/servers/web | cut -d ' ' -f 2)" \
+        "stop or rename the container that has the key" h2
+    wait_for 5 explains byhand "held with value 203.0.113.9:80" "delete the key if it was written by hand"
+}
+
+@test "explain: etcd is away" {
+    docker_host h1
+    agent h1 --ttl 30
+    lab_etcd_stop etcd
+    run_app web app:1
+    wait_for 5 explains web "not written to etcd yet" "192.0.2.11:2379"
+    lab_registrator h1 status | grep -q '^etcd: .*192.0.2.11:2379'
+    lab_etcd_start etcd
+    wait_for 15 state web registered
+}
+
+@test "drain and undrain a container: explain says who held it, others are not touched" {
+    docker_host h1
+    agent h1
+    run_app web1 app:1
+    run_app web2 app:1
+    wait_for 5 keys_are h1
+    watch3_start "$LAB/watch"
+    lab_registrator h1 drain web1
+    wait_for 1 not key_is_there web1
+    explains web1 "drained" "registrator undrain"
+    key_is_there web2
+    # Held, not only taken out: its restart does not bring it back, nor does the agent's.
+    lab_docker h1 restart -t 1 web1
+    lab_agent_stop h1
+    agent h1
+    lab_agent_kill9 h1
+    agent h1
+    wait_for 5 state web2 registered
+    run ! key_is_there web1
+    lab_registrator h1 undrain web1
+    wait_for 1 key_is_there web1
+    [[ $(watch_events "$LAB/watch" | cut -d ' ' -f 1,2) == $'DELETE /app/servers/web1\nPUT /app/servers/web1' ]]
+}
+
+@test "a drained host is empty, stays so over restarts of agent and Docker, until undrain" {
+    docker_host h1
+    agent h1
+    run_app web1 app:1
+    run_app web2 app:1
+    wait_for 5 keys_are h1
+    lab_registrator h1 drain
+    empty() { [[ -z $(keys3 /app/) ]]; }
+    wait_for 1 empty
+    lab_registrator h1 status | grep '^Node: .*drained'
+    explains web1 "drained" "registrator undrain"
+    watch3_start "$LAB/watch"
+    lab_agent_stop h1
+    agent h1
+    run_app web3 app:1
+    wait_for 5 state web3 out
+    lab_agent_kill9 h1
+    agent h1
+    lab_dockerd_stop h1
+    lab_dockerd h1
+    lab_docker h1 start web1
+    wait_for 10 explains web1 "drained" "registrator undrain"
+    [ -z "$(watch_events "$LAB/watch")" ]
+    lab_registrator h1 undrain
+    wait_for 1 key_is_there web1
+    [[ $(lab_registrator h1 status) != *drained* ]]
+}
+
+@test "stop: withdraws, waits, then stops; several at once; a container that starts again is back" {
+    docker_host h1
+    agent h1
+    run_app web1 app:1
+    run_app web2 app:1
+    wait_for 5 keys_are h1
+    watch3_start "$LAB/watch"
+    lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --filter event=kill \
+        --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
+    # Docker says nothing of when it has begun to listen.
+    sleep 1
+    # Another Docker in the caller's environment is not the one that is meant.
+    DOCKER_HOST=unix:///nowhere run lab_registrator h1 stop --drain 2 web1 web2
+    [ "$status" -eq 0 ]
+    [ "$output" = $'web1\nweb2' ]
+    [ -z "$(lab_docker h1 ps -q)" ]
+    watch_sync "$LAB/watch"
+    local name withdrawn stopped
+    for name in web1 web2; do
+        withdrawn=$(awk -v key="/app/servers/$name" '$1 == "DELETE" && $2 == key { print $NF }' "$LAB/watch")
+        stopped=$(awk -v name="$name" '$2 == name { print $1 / 1e9; exit }' "$LAB/events")
+        awk -v a="$withdrawn" -v b="$stopped" 'BEGIN { exit !(a > 0 && b - a > 1.8) }' </dev/null
+    done
+    lab_docker h1 start web1
+    wait_for 5 state web1 registered
+    # Nothing to wait for where nothing is published.
+    lab_docker h1 run -d --name closed app:1
+    local start=${EPOCHREALTIME/./}
+    wait_for 5 state closed out
+    lab_registrator h1 stop --drain 0 closed
+    ((${EPOCHREALTIME/./} - start < 3000000))
+    [ "$(lab_docker h1 inspect -f '{{.State.Running}}' closed)" = false ]
+    # Stopped already: done, and it is no less back when it starts.
+    run lab_registrator h1 stop --drain 0 web2
+    [ "$status" -eq 0 ]
+    lab_docker h1 start web2
+    wait_for 5 state web2 registered
+}
+
+@test "what cannot be done is said, with exit status 2; what is no command, with 1" {
+    docker_host h1
+    agent h1
+    run_app web app:1
+    wait_for 5 state web registered
+    run lab_registrator h1 explain nosuch
+    [ "$status" -eq 2 ]
+    [[ $output == *"no container"* ]]
+    run lab_registrator h1 stop web nosuch
+    [ "$status" -eq 2 ]
+    # All or nothing.
+    state web registered
+    run lab_registrator h1 drain web nosuch
+    [ "$status" -eq 2 ]
+    state web registered
+    run lab_registrator h1 stop --drain -1 web
+    [ "$status" -eq 1 ]
+    run lab_registrator h1 explain
+    [ "$status" -eq 1 ]
+    run lab_registrator h1 status web
+    [ "$status" -eq 1 ]
+    run lab_registrator h1 nosuch
+    [ "$status" -eq 1 ]
+    run "$AGENT" status --control "$LAB/nosuch.sock"
+    [ "$status" -eq 2 ]
+    [[ $output == *"is it running"* ]]
+    # etcd cannot be asked to let go of the key: it is not stopped in the dark.
+    lab_etcd_stop etcd
+    BATS_TEST_TIMEOUT='' run lab_registrator h1 stop --drain 0 web
+    [ "$status" -eq 2 ]
+    [[ $output == *"still in etcd"* ]]
+    [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web)" = true ]
+}
+
+@test "only root and the agent's group may use the socket" {
+    docker_host h1
+    # As the unit has it: a group of its own, and a directory for the socket.
+    chmod 755 "$LAB" "$LAB/h1"
+    cp "$AGENT" "$LAB/registrator"
+    mkdir -m 750 "$LAB/h1/run"
+    chgrp 4242 "$LAB/h1/run"
+    chgrp 4242 "$LAB/h1/docker.sock"
+    chown 4243 "$LAB/h1/run"
+    LAB_AGENT_WRAPPER="setpriv --reuid 4243 --regid 4242 --clear-groups" REGISTRATOR=$LAB/registrator \
+        lab_agent h1 --node h1 --control "$LAB/h1/run/control.sock"
+    wait_for 5 test -S "$LAB/h1/run/control.sock"
+    [ "$(stat -c '%a %u %g' "$LAB/h1/run/control.sock")" = "660 4243 4242" ]
+    as() { setpriv --reuid "$1" --regid "$2" --clear-groups "$LAB/registrator" status --control "$LAB/h1/run/control.sock"; }
+    as 0 0
+    as 5000 4242
+    run as 5000 5000
+    [ "$status" -eq 2 ]
+    [[ $output == *"Permission denied"* ]]
+    # Nor where its directory lets everybody through.
+    chmod 755 "$LAB/h1/run"
+    run as 5000 5000
+    [ "$status" -eq 2 ]
+    [[ $output == *"Permission denied; be root or in its group"* ]]
+}
+
+@test "garbage on the socket does not disturb the agent" {
+    docker_host h1
+    agent h1
+    local socket=$LAB/h1/control.sock
+    ask() { curl -sS -m 5 --unix-socket "$socket" -o /dev/null -w '%{http_code}' "$@" || true; }
+    [ "$(ask http://x/nosuch)" = 404 ]
+    [ "$(ask http://x/containers/)" = 404 ]
+    [ "$(ask -X POST -d '{' http://x/drain)" = 400 ]
+    [ "$(ask -X POST -d '[]' http://x/drain)" = 400 ]
+    [ "$(ask -X POST -d '"text"' http://x/drain)" = 400 ]
+    [ "$(ask -X POST -d '{"containers":"web"}' http://x/drain)" = 400 ]
+    [ "$(ask -X POST -d '{"containers":[1]}' http://x/drain)" = 404 ]
+    [ "$(ask -X POST -d '{"container":["web"]}' http://x/drain)" = 400 ]
+    [ "$(ask -X POST -d '{"containers":[]}' http://x/drain)" = 400 ]
+    [ "$(ask -X POST -d '' http://x/drain)" = 400 ]
+    [ "$(ask -X DELETE http://x/status)" = 405 ]
+    head -c 3000000 /dev/zero >"$LAB/zeros"
+    [ "$(ask -X POST --data-binary "@$LAB/zeros" http://x/drain)" = 413 ]
+    head -c 100000 /dev/urandom | socat -t 1 - "UNIX-CONNECT:$socket" >/dev/null 2>&1 || true
+    # None of these drained the host.
+    lab_registrator h1 status --json | jq -e '.drained == false'
+}
