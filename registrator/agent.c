@@ -4,6 +4,7 @@
 #include "catalog.h"
 #include "control.h"
 #include "docker.h"
+#include "exit_status.h"
 #include "log.h"
 #include "publisher.h"
 #include "rules.h"
@@ -16,7 +17,6 @@
 #include <time.h>
 
 enum {
-    EXIT_NOT_POSSIBLE = 2,
     INSPECT_RETRY_US = 1000000, /* after an inspect that got no good answer */
 };
 

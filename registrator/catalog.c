@@ -498,6 +498,9 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
         break;
     case ACTION_START:
         end_stopping(entry);
+        /* It was dead when it was drained, or its death was not heard of. */
+        if (entry->drain == DRAIN_UNTIL_DEATH)
+            entry->drain = DRAIN_NONE;
         ask(catalog, entry);
         return;
     case ACTION_RENAME:
@@ -641,14 +644,11 @@ void catalog_list_end(Catalog *catalog, bool complete)
     catalog->list_begin = 0;
     HASH_ITER (hh, catalog->entries, entry, next) {
         bool seen = entry->listed || entry->changed > begin;
+        bool unknown = !entry->container, ended = complete && !seen && is_stopped(entry);
 
-        if (!entry->container && !entry->dirty)
+        if (!entry->dirty && (unknown || ended)) {
             remove_entry(catalog, entry);
-        else if (!complete || seen)
-            continue;
-        else if (is_stopped(entry) && !entry->dirty)
-            remove_entry(catalog, entry);
-        else {
+        } else if (complete && !seen) {
             entry->by_list = !entry->dirty;
             ask(catalog, entry);
         }

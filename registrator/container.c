@@ -1,5 +1,7 @@
 #include "container.h"
 
+#include "numbers.h"
+
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <signal.h>
@@ -475,11 +477,11 @@ static int signal_from_name(const char *name)
     return 0;
 }
 
-/* At most two digits, and nothing after them. */
 static int small_number(const char *text)
 {
-    size_t digits = strspn(text, "0123456789");
-    return digits >= 1 && digits <= 2 && text[digits] == '\0' ? atoi(text) : -1;
+    unsigned number;
+
+    return number_parse(text, 99, &number) ? (int)number : -1;
 }
 
 /* As Docker reads it: "SIGQUIT", "quit", "3", "SIGRTMIN+3". What it would not take is SIGTERM, its

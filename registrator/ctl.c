@@ -1,23 +1,21 @@
 #include "ctl.h"
 
+#include "ctl_call.h"
 #include "ctl_table.h"
+#include "exit_status.h"
 #include "http.h"
+#include "numbers.h"
 
-#include <cjson/cJSON.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
 #include <time.h>
 
 enum {
-    EXIT_USAGE = 1,
-    EXIT_NOT_POSSIBLE = 2,
-    CALL_TIMEOUT_S = 30,
+    INSPECT_TIMEOUT_S = 30,
     STOP_TIMEOUT_S = 3600, /* a container may ask for a long goodbye; docker stop waits as long */
     WITHDRAW_TIMEOUT_S = 15, /* an etcd member that hangs costs 3 s, then the next one is asked */
     DRAIN_DEFAULT_S = 5, /* confd at 1 s intervals and HAProxy's reload, with room */
-    REPLY_MAX = 64 * 1024 * 1024, /* bytes */
 };
 
 typedef struct CtlOptions {
@@ -34,136 +32,23 @@ typedef struct Command {
     bool needs_name, takes_names;
 } Command;
 
-/* Calls. */
-
-typedef struct Reply {
-    long status;
-    char *body;
-    size_t size;
-} Reply;
-
-static void reply_clear(Reply *reply)
-{
-    free(reply->body);
-    *reply = (Reply){ 0 };
-}
-
-static size_t on_data(char *data, size_t one, size_t size, void *userdata)
-{
-    Reply *reply = userdata;
-    char *body;
-
-    (void)one;
-    if (size > REPLY_MAX - reply->size)
-        return 0;
-    body = realloc(reply->body, reply->size + size + 1);
-    if (!body)
-        return 0;
-    memcpy(body + reply->size, data, size);
-    reply->body = body;
-    reply->size += size;
-    body[reply->size] = '\0';
-    return size;
-}
-
-typedef struct Peer {
-    const char *what; /* "the agent's control socket /run/…", for errors */
-    const char *unix_socket; /* NULL: TCP */
-    const char *base; /* "http://localhost" */
-    const char *ca, *cert, *key;
-} Peer;
-
-/* body NULL: GET. 0, or EXIT_NOT_POSSIBLE with the error printed. */
-static int call(const Peer *peer, const char *path, const char *body, long timeout_s, Reply *ret)
-{
-    CURL *curl = curl_easy_init();
-    CLEANUP_FREE char *url = NULL;
-    char error[CURL_ERROR_SIZE] = "";
-    long os_error = 0;
-    CURLcode r;
-
-    *ret = (Reply){ 0 };
-    if (!curl || asprintf(&url, "%s%s", peer->base, path) < 0) {
-        url = NULL;
-        fprintf(stderr, "registrator: out of memory\n");
-        curl_easy_cleanup(curl);
-        return EXIT_NOT_POSSIBLE;
-    }
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, timeout_s);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-    if (peer->unix_socket)
-        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, peer->unix_socket);
-    if (peer->ca)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, peer->ca);
-    if (peer->cert)
-        curl_easy_setopt(curl, CURLOPT_SSLCERT, peer->cert);
-    if (peer->key)
-        curl_easy_setopt(curl, CURLOPT_SSLKEY, peer->key);
-    if (body)
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-    r = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
-    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
-    curl_easy_cleanup(curl);
-    if (r == CURLE_OK)
-        return 0;
-    fprintf(stderr, "registrator: no answer from %s: %s%s\n", peer->what,
-            os_error != 0 ? strerror((int)os_error) : error,
-            os_error == EACCES                               ? "; be root or in its group"
-            : os_error == ENOENT || os_error == ECONNREFUSED ? "; is it running, with this path?"
-                                                             : "");
-    reply_clear(ret);
-    return EXIT_NOT_POSSIBLE;
-}
-
-static void print_error(const Reply *reply, const char *key)
-{
-    cJSON *json = cJSON_Parse(reply->body ? reply->body : "");
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, key));
-
-    fprintf(stderr, "registrator: %s\n", text ? text : reply->body ? reply->body : "no answer");
-    cJSON_Delete(json);
-}
-
-/* NULL: failed, and said so. */
-static cJSON *call_agent(const CtlOptions *options, const char *path, const char *body)
-{
-    CLEANUP_FREE char *what = NULL;
-    cJSON *json = NULL;
-    Reply reply;
-
-    if (asprintf(&what, "the agent's control socket %s", options->control) < 0)
-        what = NULL;
-    if (call(&(Peer){ .what = what ? what : "the agent", .unix_socket = options->control, .base = "http://localhost" },
-             path, body, CALL_TIMEOUT_S, &reply) != 0)
-        return NULL;
-    if (reply.status == 200)
-        json = cJSON_ParseWithLength(reply.body, reply.size);
-    if (!json)
-        print_error(&reply, "error");
-    reply_clear(&reply);
-    return json;
-}
-
-static cJSON *get_container(const CtlOptions *options, const char *name)
+static cJSON *get_container(const CtlOptions *options, const char *name, bool *ret_missing)
 {
     CLEANUP_FREE char *escaped = http_escape(name, false);
     CLEANUP_FREE char *path = NULL;
 
-    if (!escaped || asprintf(&path, "/containers/%s", escaped) < 0)
+    if (!escaped || asprintf(&path, "/containers/%s", escaped) < 0) {
+        path = NULL;
         return NULL;
-    return call_agent(options, path, NULL);
+    }
+    return ctl_call_agent(options->control, path, NULL, ret_missing);
 }
 
 /* Commands. */
 
 static int run_status(const Settings *settings, const CtlOptions *options)
 {
-    cJSON *status = call_agent(options, "/status", NULL);
+    cJSON *status = ctl_call_agent(options->control, "/status", NULL, NULL);
 
     (void)settings;
     if (!status)
@@ -180,11 +65,48 @@ static int run_status(const Settings *settings, const CtlOptions *options)
     return EXIT_SUCCESS;
 }
 
+/* The agent remembers only containers that run: of the others Docker knows. */
+static int explain_unknown(const Settings *settings, const char *name)
+{
+    CLEANUP_FREE char *escaped = http_escape(name, false);
+    CLEANUP_FREE char *path = NULL;
+    const cJSON *state;
+    const char *status;
+    cJSON *json;
+    CtlReply reply;
+    int r = EXIT_SUCCESS;
+
+    if (!escaped || asprintf(&path, "/containers/%s/json", escaped) < 0) {
+        path = NULL;
+        return EXIT_NOT_POSSIBLE;
+    }
+    if (ctl_call_docker(settings, settings->docker_url, path, NULL, INSPECT_TIMEOUT_S, &reply) != 0)
+        return EXIT_NOT_POSSIBLE;
+    json = cJSON_Parse(reply.body ? reply.body : "");
+    state = cJSON_GetObjectItemCaseSensitive(json, "State");
+    status = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(state, "Status"));
+    if (reply.status != 200 || !status) {
+        ctl_print_error(&reply, "message");
+        r = EXIT_NOT_POSSIBLE;
+    } else if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(state, "Running"))) {
+        fprintf(stderr, "registrator: %s runs, but the agent has not heard of it yet; does it use another Docker?\n",
+                name);
+        r = EXIT_NOT_POSSIBLE;
+    } else {
+        printf("%s: out, not running (Docker says: %s)\nTo do: Start the container.\n", name, status);
+    }
+    cJSON_Delete(json);
+    ctl_reply_clear(&reply);
+    return r;
+}
+
 static int run_explain(const Settings *settings, const CtlOptions *options)
 {
-    cJSON *container = get_container(options, options->names[0]);
+    bool missing = false;
+    cJSON *container = get_container(options, options->names[0], &missing);
 
-    (void)settings;
+    if (missing)
+        return explain_unknown(settings, options->names[0]);
     if (!container)
         return EXIT_NOT_POSSIBLE;
     ctl_print_container(stdout, container);
@@ -207,7 +129,7 @@ static cJSON *post_names(const CtlOptions *options, const char *path, bool until
         (void)cJSON_AddTrueToObject(request, "until_death");
     body = cJSON_PrintUnformatted(request);
     cJSON_Delete(request);
-    reply = body ? call_agent(options, path, body) : NULL;
+    reply = body ? ctl_call_agent(options->control, path, body, NULL) : NULL;
     free(body);
     return reply;
 }
@@ -247,7 +169,7 @@ static int wait_withdrawn(const CtlOptions *options, const char *name, const cha
     const unsigned step_ms = 50;
 
     for (unsigned waited_ms = 0; waited_ms < WITHDRAW_TIMEOUT_S * 1000; waited_ms += step_ms) {
-        cJSON *container = get_container(options, id);
+        cJSON *container = get_container(options, id, NULL);
         bool published = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(container, "published"));
 
         if (!container)
@@ -264,49 +186,24 @@ static int wait_withdrawn(const CtlOptions *options, const char *name, const cha
     return EXIT_NOT_POSSIBLE;
 }
 
-/* url: the agent's Docker, which need not be that of the caller's environment. */
-static int make_docker_peer(const Settings *settings, const char *url, Peer *ret, char **ret_base)
-{
-    bool tls = settings->docker_ca || settings->docker_cert;
-
-    *ret = (Peer){ .what = "Docker", .ca = settings->docker_ca, .cert = settings->docker_cert,
-                   .key = settings->docker_key };
-    *ret_base = NULL;
-    if (strncmp(url, "unix://", 7) == 0) {
-        ret->unix_socket = url + 7;
-        ret->base = "http://localhost";
-    } else if (strncmp(url, "tcp://", 6) == 0) {
-        if (asprintf(ret_base, "%s://%s", tls ? "https" : "http", url + 6) < 0) {
-            *ret_base = NULL;
-            return -ENOMEM;
-        }
-        ret->base = *ret_base;
-    } else {
-        ret->base = url;
-    }
-    return 0;
-}
-
 static int docker_stop(const Settings *settings, const char *url, const char *id)
 {
-    CLEANUP_FREE char *base = NULL;
     CLEANUP_FREE char *path = NULL;
-    Peer peer;
-    Reply reply;
+    CtlReply reply;
     int r = EXIT_SUCCESS;
 
     if (asprintf(&path, "/containers/%s/stop", id) < 0) {
         path = NULL;
         return EXIT_NOT_POSSIBLE;
     }
-    if (make_docker_peer(settings, url, &peer, &base) < 0 || call(&peer, path, "", STOP_TIMEOUT_S, &reply) != 0)
+    if (ctl_call_docker(settings, url, path, "", STOP_TIMEOUT_S, &reply) != 0)
         return EXIT_NOT_POSSIBLE;
     /* 304: stopped already. */
     if (reply.status != 204 && reply.status != 304) {
-        print_error(&reply, "message");
+        ctl_print_error(&reply, "message");
         r = EXIT_NOT_POSSIBLE;
     }
-    reply_clear(&reply);
+    ctl_reply_clear(&reply);
     return r;
 }
 
@@ -370,15 +267,7 @@ static int usage_error(const Command *command)
 
 static bool parse_seconds(const char *text, unsigned *ret)
 {
-    char *end;
-    unsigned long value;
-
-    errno = 0;
-    value = strtoul(text, &end, 10);
-    if (errno != 0 || *end != '\0' || end == text || *text == '-' || value > 86400)
-        return false;
-    *ret = (unsigned)value;
-    return true;
+    return number_parse(text, 86400, ret);
 }
 
 static bool parse_options(const Command *command, int argc, char **argv, CtlOptions *options)

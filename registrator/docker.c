@@ -3,6 +3,7 @@
 #include "backoff.h"
 #include "framing.h"
 #include "log.h"
+#include "numbers.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -428,7 +429,7 @@ static void docker_set_version(Docker *docker, const char *offered)
 
     docker->version[0] = '\0';
     /* Without the header (a proxy took it away?) the path goes without a version: the engine's newest. */
-    if (!offered || sscanf(offered, "%u.%u", &major, &minor) != 2 || major > 99 || minor > 999)
+    if (!offered || !version_parse(offered, &major, &minor))
         return;
     if (major == 1 && minor > api_newest_minor)
         minor = api_newest_minor;
@@ -483,22 +484,23 @@ void docker_reconnect(Docker *docker)
     docker_retry_in(docker, 0);
 }
 
-static int docker_set_base(Docker *docker, bool tls, const char **ret_socket)
+int docker_parse_url(const char *url, bool tls, char **ret_base, const char **ret_socket)
 {
-    const char *url = docker->url;
+    static const char unix_scheme[] = "unix://", tcp_scheme[] = "tcp://";
+    bool is_unix = strncmp(url, unix_scheme, strlen(unix_scheme)) == 0;
+    char *base = NULL;
 
-    if (strncmp(url, "unix://", 7) == 0) {
-        *ret_socket = url + 7;
-        docker->base = strdup("http://localhost");
-        return docker->base ? 0 : -ENOMEM;
-    }
-    if (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) {
-        docker->base = strdup(url);
-        return docker->base ? 0 : -ENOMEM;
-    }
-    if (strncmp(url, "tcp://", 6) != 0)
+    if (is_unix)
+        base = strdup("http://localhost");
+    else if (strncmp(url, tcp_scheme, strlen(tcp_scheme)) != 0)
         return -EINVAL;
-    return asprintf(&docker->base, "%s://%s", tls ? "https" : "http", url + 6) < 0 ? -ENOMEM : 0;
+    else if (asprintf(&base, "%s://%s", tls ? "https" : "http", url + strlen(tcp_scheme)) < 0)
+        base = NULL;
+    if (!base)
+        return -ENOMEM;
+    *ret_base = base;
+    *ret_socket = is_unix ? url + strlen(unix_scheme) : NULL;
+    return 0;
 }
 
 int docker_new(Docker **ret, sd_event *event, const DockerConfig *config, const LabelFilter *labels,
@@ -523,7 +525,7 @@ int docker_new(Docker **ret, sd_event *event, const DockerConfig *config, const 
     docker->url = strdup(config->url);
     if (!docker->url)
         return -ENOMEM;
-    r = docker_set_base(docker, config->ca || config->cert, &socket);
+    r = docker_parse_url(docker->url, config->ca || config->cert, &docker->base, &socket);
     if (r < 0)
         return r;
     /* The stream, a list, the inspects, and one for a handshake that overlaps a dying stream. */

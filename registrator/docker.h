@@ -10,7 +10,7 @@
 typedef struct Docker Docker;
 
 typedef struct DockerConfig {
-    const char *url; /* unix:///path, tcp://host:port, http(s)://host:port */
+    const char *url; /* unix:///path, tcp://host:port */
     const char *ca, *cert, *key;
     unsigned resync_s; /* list again about this often; jittered by a tenth */
 } DockerConfig;
@@ -32,6 +32,10 @@ typedef struct DockerHandlers {
      * from then on it is tried again and again. why: one line that says what to do about it. */
     void (*lost)(void *userdata, const char *why);
 } DockerHandlers;
+
+/* unix:///path or tcp://host:port → what requests go to: "http://localhost", "https://host:port" (tls), and the
+ * socket's path, which points into url; NULL: TCP. -EINVAL, -ENOMEM. */
+int docker_parse_url(const char *url, bool tls, char **ret_base, const char **ret_socket);
 
 /* labels: kept by reference, see docker_set_labels(). Starts connecting with the loop's next turn. */
 int docker_new(Docker **ret, sd_event *event, const DockerConfig *config, const LabelFilter *labels,

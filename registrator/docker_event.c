@@ -1,6 +1,7 @@
 #include "docker_event.h"
 
 #include "cleanup.h"
+#include "numbers.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -117,9 +118,8 @@ static int signal_from_json(const cJSON *signal)
         return cJSON_IsNumber(signal) && signal->valuedouble >= 1 && signal->valuedouble <= 64
                    ? signal->valueint
                    : 0;
-    size_t digits = strspn(text, "0123456789");
-    int number = digits >= 1 && digits <= 2 && text[digits] == '\0' ? atoi(text) : 0;
-    return number <= 64 ? number : 0;
+    unsigned number;
+    return number_parse(text, 64, &number) ? (int)number : 0;
 }
 
 static bool only_space(const char *p, const char *end)

@@ -1,15 +1,11 @@
 #include "agent.h"
 #include "ctl.h"
+#include "exit_status.h"
 #include "log.h"
 #include "settings.h"
 
 #include <errno.h>
 #include <string.h>
-
-enum {
-    EXIT_USAGE = 1,
-    EXIT_NOT_POSSIBLE = 2,
-};
 
 static void print_help(void)
 {

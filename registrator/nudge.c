@@ -10,7 +10,8 @@
 enum {
     /* Longer than a render and a reload of HAProxy take, short enough for a server that was missed. */
     WAIT_US = 1000000,
-    TTL_S = 60, /* of the nudge itself: nothing is left behind */
+    /* Of the nudge itself. Its end wakes confd once more, should a longer reload have made it miss the nudge. */
+    TTL_S = 5,
     DIRECTORIES_MAX = 64, /* remembered until the next nudge */
 };
 

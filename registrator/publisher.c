@@ -406,15 +406,18 @@ static void publisher_check_idle(Publisher *publisher)
         publisher->handlers.idle(publisher->userdata);
 }
 
-/* v2 has no lease that could say that everything is gone: a key that is missing after a silence longer than the
- * TTL says so. */
+/* v2 has no lease that could say that everything is gone: an answer after a silence longer than the TTL says so,
+ * but that of a refresh that finds its key. */
 static bool means_all_lost(const Publisher *publisher, const Batch *batch)
 {
     uint64_t silence_us = now_us() - publisher->last_ok_us;
     bool opened = publisher->state == PUBLISHER_ONLINE || publisher->state == PUBLISHER_DEGRADED;
 
-    return opened && batch->ops[0].verb == STORE_REFRESH && batch->ops[0].outcome == STORE_OP_LOST &&
-           silence_us > (uint64_t)publisher->config.ttl_s * 1000000;
+    if (!opened || !uses_refresh(publisher) || silence_us <= (uint64_t)publisher->config.ttl_s * 1000000)
+        return false;
+    /* Without a key that is refreshed, silence is nothing special. */
+    return batch->ops[0].verb == STORE_REFRESH ? batch->ops[0].outcome == STORE_OP_LOST
+                                               : publisher->n_settled + publisher->n_refreshes > 0;
 }
 
 static void on_applied(void *userdata, StoreStatus status, const char *message)
@@ -423,14 +426,21 @@ static void on_applied(void *userdata, StoreStatus status, const char *message)
     Publisher *publisher = batch->publisher;
     bool all_lost = status == STORE_OK && means_all_lost(publisher, batch);
     bool refresh = batch->ops[0].verb == STORE_REFRESH;
+    bool unclear = false;
 
     LIST_REMOVE(batch, link);
     publisher->n_batches--;
     publisher->n_refreshes -= refresh;
     for (size_t i = 0; i < batch->n; i++) {
+        unclear |= batch->ops[i].outcome == STORE_OP_FAILED;
         if (batch->doubtful)
             batch->ops[i].outcome = STORE_OP_FAILED;
         entry_finish(publisher, batch->entries[i], &batch->ops[i]);
+    }
+    if (status == STORE_OK && unclear) {
+        /* Tried again like anything that failed: after a while. */
+        status = STORE_UNREACHABLE;
+        message = "etcd's answer does not say what became of a key, asking again";
     }
     *(refresh ? &publisher->refreshes_failing : &publisher->writes_failing) =
         status == STORE_UNREACHABLE || status == STORE_REFUSED;

@@ -170,7 +170,7 @@ static int server_new(Server **ret, sd_event *event, int fd, const char *path, S
     r = sd_event_add_io(event, &server->io, info->epoll_fd, EPOLLIN, on_io, server);
     if (r < 0)
         return r;
-    r = sd_event_add_time_relative(event, &server->timer, CLOCK_MONOTONIC, 0, 100000, on_timer, server);
+    r = sd_event_add_time_relative(event, &server->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, server);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(server);

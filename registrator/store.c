@@ -2,6 +2,7 @@
 
 #include "json.h"
 #include "log.h"
+#include "numbers.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -13,7 +14,7 @@ static bool parse_version(EtcdVersion *ret, const char *text)
 {
     EtcdVersion version;
 
-    if (!text || sscanf(text, "%u.%u", &version.major, &version.minor) != 2)
+    if (!text || !version_parse(text, &version.major, &version.minor))
         return false;
     *ret = version;
     return true;

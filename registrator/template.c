@@ -233,8 +233,9 @@ static int collect_prefix(Template *template)
     template->prefix = calloc(1, strlen(template->text) + 1);
     if (!template->prefix)
         return -ENOMEM;
+    char *end = template->prefix;
     for (size_t i = 0; i < template->n_parts && part_is_literal(&template->parts[i]); i++)
-        strcat(template->prefix, template->parts[i].text);
+        end = stpcpy(end, template->parts[i].text);
     return 0;
 }
 
@@ -245,7 +246,7 @@ static int collect_labels(Template *template)
         return -ENOMEM;
     for (size_t i = 0; i < template->n_parts; i++) {
         size_t known = 0;
-        if (template->parts[i].field != FIELD_LABEL)
+        if (template->parts[i].field != FIELD_LABEL || !template->parts[i].text)
             continue;
         while (known < template->n_labels &&
                strcmp(template->labels[known], template->parts[i].text) != 0)

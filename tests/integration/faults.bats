@@ -98,7 +98,7 @@ told() {
         sleep "$away"
         said h1 "etcd gave no answer" 1
         lab_etcd_start e1
-        wait_for 5 keys_are h1
+        wait_for 10 keys_are h1
     done
     # A lease begins anew when etcd does: nothing has expired.
     events_are outage "PUT outage $value" \
@@ -126,15 +126,15 @@ told() {
 }
 
 @test "dockerd away for longer than --docker-grace: withdrawn; back: registered" {
-    local value stopped
+    local value begin
     agent_of h1 --docker-grace 2
     start h1 grace app:1
     value=$(mapped h1 grace)
+    begin=${EPOCHREALTIME/./}
     lab_dockerd_stop h1
-    stopped=${EPOCHREALTIME/./}
     wait_for 5 told "STATUS=Docker is away: "
     wait_for 10 gone grace
-    (($(event_ms "DELETE grace") - stopped / 1000 > 900))
+    (($(event_ms "DELETE grace") - begin / 1000 >= 2000))
     said h1 "Docker has been away for 2 s (--docker-grace)" 1
     wait_for 5 status_is h1 '.containers[0].reason == "docker-away"'
     lab_dockerd h1 --live-restore
@@ -152,6 +152,24 @@ told() {
     lab_dockerd h2
     wait_for 10 has h2 along
     events_are along "PUT along $value" "DELETE along" "PUT along $(mapped h2 along)"
+}
+
+@test "an event stream that hangs: the resync sees what it did not tell, and it is made anew" {
+    local stream
+    LAB_NETNS=$LAB_ID-h1 lab_spawn relay "$LAB/relay.log" \
+        socat TCP-LISTEN:2375,bind=127.0.0.1,fork,reuseaddr "UNIX-CONNECT:$LAB/h1/docker.sock"
+    agent_of h1 --docker tcp://127.0.0.1:2375 --resync 2
+    start h1 relay-goes app:1
+    # The first connection has become the stream; lists and inspects have others.
+    stream=$(pgrep -o -P "$(lab_pid relay)")
+    kill -s STOP "$stream"
+    lab_docker h1 rm -f relay-goes
+    lab_docker h1 run -d -P --name relay-comes app:1
+    wait_for 10 keys_are h1
+    wait_for 5 said h1 "connecting anew" 1
+    start h1 relay-after app:1
+    kill -s KILL "$stream"
+    lab_stop_group relay
 }
 
 @test "stopped with SIGSTOP for longer than the TTL: then all is right, and the dead do not come back" {

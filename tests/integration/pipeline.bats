@@ -322,7 +322,14 @@ two_in_one_reload() {
     lab_agent_stop h2
     agent h2 --etcd-nudge
     two_in_one_reload
-    wait_for 5 lb_servers_are lb web1 web2
-    # The nudge is no server, and goes by itself.
-    wait_for 5 keys2_are h1 h2
+    wait_for 10 lb_servers_are lb web1 web2
+    # The nudge is no server, has an end, and comes only after a change.
+    [[ $(<"$LAB/lb/haproxy.cfg") != *nudge* ]]
+    gone() { [[ -z $(keys2 /app | grep -F nudge) ]]; }
+    wait_for 10 gone
+    # shellcheck disable=SC2119
+    watch2_start "$LAB/watch"
+    sleep 3
+    run grep -c '^PUT /app/' "$LAB/watch"
+    [ "$output" = 0 ]
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the tests of the agent have in common; to be loaded after lab.bash. They call their recorder's
 # file $LAB/events, and their containers by names that no other test of the file uses, so that each
-# finds its own events in it.
+# finds its own events in it. KEYS=keys2 looks into the v2 store; EVENTS names another recorder's file.
 
 # agent HOST [ARGUMENTS...]: starts the host's agent anew, with an empty log.
 agent() {
@@ -35,16 +35,16 @@ mapped() {
 
 # has HOST NAME: the key is there and has the right value. gone NAME: there is no such key.
 has() {
-    keys3 | grep -xF "/app/servers/$2 $(mapped "$1" "$2")"
+    "${KEYS:-keys3}" | grep -xF "/app/servers/$2 $(mapped "$1" "$2")"
 }
 gone() {
-    ! keys3 | grep -F "/app/servers/$1 "
+    ! "${KEYS:-keys3}" | grep -F "/app/servers/$1 "
 }
 
 # events PREFIX: prints the events of the keys /app/servers/PREFIX…, without that path.
 # events_are PREFIX EVENT...: these, and no others; else prints the difference.
 events() {
-    watch_events "$LAB/events" "/app/servers/$1" | sed 's# /app/servers/# #'
+    watch_events "${EVENTS:-$LAB/events}" "/app/servers/$1" | sed 's# /app/servers/# #'
 }
 events_are() {
     local prefix=$1
@@ -54,7 +54,7 @@ events_are() {
 
 # event_ms EVENT: prints when the recorder last saw it, in milliseconds since 1970.
 event_ms() {
-    grep -F "${1/ / /app/servers/}" "$LAB/events" | awk 'END { printf "%.0f\n", $NF * 1000 }'
+    grep -F "${1/ / /app/servers/}" "${EVENTS:-$LAB/events}" | awk 'END { printf "%.0f\n", $NF * 1000 }'
 }
 
 # docker_event_ms HOST NAME ACTION: prints when Docker says that it last happened.
@@ -64,11 +64,17 @@ docker_event_ms() {
         jq -s 'last.timeNano / 1000000 | floor'
 }
 
-# grpc_calls [METHOD]: prints how many calls of it, or of all, etcd has seen. What we ask of
-# /metrics is none.
+# grpc_calls METHOD: prints how many calls of it etcd has seen. grpc_calls_but METHOD: how many of
+# all others. What we ask of /metrics is none.
 grpc_calls() {
-    etcd_curl /metrics | awk -v method="grpc_method=\"$1" '
-        /^grpc_server_started_total/ && index($0, method) { n += $2 } END { print n + 0 }'
+    _grpc_calls "$1" 1
+}
+grpc_calls_but() {
+    _grpc_calls "$1" 0
+}
+_grpc_calls() {
+    etcd_curl /metrics | awk -v method="grpc_method=\"$1\"" -v is="$2" '
+        /^grpc_server_started_total/ && (index($0, method) > 0) == is { n += $2 } END { print n + 0 }'
 }
 
 # heartbeats N: waits for as many.

@@ -10,6 +10,7 @@ import (
 
 var commands = map[string]func(arguments []string) error{
 	"latency": latency,
+	"parts":   parts,
 	"cold":    cold,
 	"rest":    rest,
 	"report":  report,

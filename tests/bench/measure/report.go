@@ -78,6 +78,23 @@ func report(arguments []string) error {
 			}
 			return fmt.Sprintf("**missed** by %.0f %%", (v/limit-1)*100), nil
 		},
+		"missed": func(value string, limit float64) (bool, error) {
+			v, err := strconv.ParseFloat(value, 64)
+			return v > limit, err
+		},
+		// The cold start's floor, if its transactions compared.
+		"creates": func() (string, error) {
+			floor, err := number("cold.floor.p50")
+			if err != nil {
+				return "", err
+			}
+			create, err := number("parts.create125.p50")
+			if err != nil {
+				return "", err
+			}
+			put, err := number("parts.put125.p50")
+			return strconv.FormatFloat(floor+8*(create-put), 'f', 0, 64), err
+		},
 		"words": strings.Fields,
 	}
 	name := arguments[0]

@@ -1,0 +1,9 @@
+/* The program's exit status, besides EXIT_SUCCESS. */
+#pragma once
+
+#include <stdlib.h>
+
+enum {
+    EXIT_USAGE = 1, /* bad settings or usage */
+    EXIT_NOT_POSSIBLE = 2, /* not reachable or not possible */
+};

@@ -1,0 +1,190 @@
+#!/usr/bin/env bats
+# The address that a host advertises: found out, told, and followed when it changes.
+
+bats_require_minimum_version 1.8.0
+load ../lib/one_host
+
+setup_file() {
+    export BATS_TEST_TIMEOUT=120
+    one_host_up app:1
+    # A second uplink, to another network of the same switch; etcd is in both.
+    ip -n "$LAB_ID-switch" link add name h1b type veth peer name eth1 netns "$LAB_ID-h1"
+    ip -n "$LAB_ID-switch" link set dev h1b master br0 up
+    on_h1 link set dev eth1 up
+    on_h1 address add 198.51.100.11/24 dev eth1
+    ip -n "$LAB_ID-etcd" address add 198.51.100.2/24 dev eth0
+}
+
+teardown_file() {
+    lab_down
+}
+
+setup() {
+    lab_attach
+    watch3_start "$LAB/events"
+}
+
+teardown() {
+    watch_stop "$LAB/events"
+    lab_etcd_stop local KILL
+    on_h1 address flush dev eth0
+    on_h1 address flush dev eth1
+    on_h1 address add 192.0.2.11/24 dev eth0
+    on_h1 address add 198.51.100.11/24 dev eth1
+    on_h1 route replace default via 192.0.2.1
+    one_host_clear
+}
+
+on_h1() {
+    ip -n "$LAB_ID-h1" "$@"
+}
+
+# said TEXT: in the agent's log.
+said() {
+    grep -F -e "$1" "$LAB/h1/agent.log"
+}
+
+# local_etcd: an etcd on the agent's own host, at all of its addresses. Prints nothing.
+local_etcd() {
+    ETCD=local
+    lab_etcd local h1 3.4
+}
+
+# ------------------------------------------------------------------------------ finding it
+
+@test "of several uplinks the one towards etcd, and the log names the choice" {
+    start web -p 8001:80
+    agent
+    keys_become "/app/servers/web 192.0.2.11:8001"
+    said 'Advertising 192.0.2.11 (source address of the route to 192.0.2.2)'
+    agent_again --etcd http://198.51.100.2:2379
+    keys_become "/app/servers/web 198.51.100.11:8001"
+    said 'Advertising 198.51.100.11 (source address of the route to 198.51.100.2)'
+}
+
+@test "with etcd on the host itself the default route decides" {
+    local_etcd
+    start web -p 8001:80
+    agent --etcd http://127.0.0.1:2379
+    ETCD=local keys_become "/app/servers/web 192.0.2.11:8001"
+    said 'Advertising 192.0.2.11 (source address of the default route, eth0)'
+    on_h1 route replace default via 198.51.100.1
+    agent_again --etcd http://127.0.0.1:2379
+    ETCD=local keys_become "/app/servers/web 198.51.100.11:8001"
+    said 'Advertising 198.51.100.11 (source address of the default route, eth1)'
+}
+
+@test "never an address of Docker's own bridges, even if etcd is reached through one" {
+    local_etcd
+    lab_docker h1 network create --subnet 172.30.0.0/16 own >/dev/null
+    start web -p 8001:80 --network own
+    start other -p 8002:80
+    local gateway
+    for gateway in 172.17.0.1 172.30.0.1; do
+        agent_again --etcd "http://$gateway:2379"
+        ETCD=local keys_become "/app/servers/other 192.0.2.11:8002" "/app/servers/web 192.0.2.11:8001"
+        said 'source address of the default route, eth0'
+    done
+    # Not even when there is nothing else.
+    on_h1 route delete default
+    agent_again --etcd http://172.17.0.1:2379
+    why_becomes no-address web 80/tcp
+    said 'Found no address to advertise'
+    ETCD=local keys_are_not_of_docker
+}
+keys_are_not_of_docker() {
+    ! all_keys | grep -E ' (172\.|127\.)'
+}
+
+@test "an interface; its name need not be the way to etcd" {
+    start web -p 8001:80
+    agent --advertise eth1
+    keys_become "/app/servers/web 198.51.100.11:8001"
+    said 'Advertising 198.51.100.11 (interface eth1)'
+}
+
+@test "no address: status says so, and one that comes is taken within a heartbeat" {
+    start web -p 8001:80
+    agent --advertise eth2 --heartbeat 1
+    why_becomes no-address web 80/tcp
+    said 'Found no address to advertise (eth2)'
+    keys_become
+    ip -n "$LAB_ID-switch" link add name h1c type veth peer name eth2 netns "$LAB_ID-h1"
+    on_h1 link set dev eth2 up
+    on_h1 address add 203.0.113.11/24 dev eth2
+    wait_for 3 _keys_are_now "/app/servers/web 203.0.113.11:8001"
+    on_h1 link delete dev eth2
+}
+
+# ----------------------------------------------------------------------------- following it
+
+@test "a changed address is followed within a heartbeat: one PUT a key, no DELETE" {
+    start one -p 8001:80
+    start two -p 8002:80
+    # Bound to one address: that one, whatever the interface has.
+    start fixed -p 192.0.2.11:8003:80
+    agent --advertise eth1 --heartbeat 2
+    local fixed="/app/servers/fixed 192.0.2.11:8003"
+    keys_become "/app/servers/one 198.51.100.11:8001" "/app/servers/two 198.51.100.11:8002" "$fixed"
+    watch_sync "$LAB/events"
+    : >"$LAB/events.before"
+    cp "$LAB/events" "$LAB/events.before"
+    on_h1 address del 198.51.100.11/24 dev eth1
+    on_h1 address add 198.51.100.12/24 dev eth1
+    wait_for 3 _keys_are_now "/app/servers/one 198.51.100.12:8001" "/app/servers/two 198.51.100.12:8002" "$fixed"
+    said 'Advertising 198.51.100.12 (interface eth1)'
+    watch_sync "$LAB/events"
+    run events_since "$LAB/events.before"
+    [ "$output" = $'PUT /app/servers/one 198.51.100.12:8001\nPUT /app/servers/two 198.51.100.12:8002' ]
+    # The same keys: not deleted and made anew.
+    [ "$(meta3 /app/servers/one | cut -d ' ' -f 1)" != "$(meta3 /app/servers/one | cut -d ' ' -f 2)" ]
+}
+# events_since FILE: of our keys, sorted.
+events_since() {
+    watch_events "$LAB/events" | tail -n +$(($(awk 'index($2, "/app/") == 1' "$1" | wc -l) + 1)) | sort
+}
+
+@test "an address that goes away for a moment takes no container out" {
+    start web -p 8001:80
+    agent --advertise eth1 --heartbeat 1
+    keys_become "/app/servers/web 198.51.100.11:8001"
+    cp "$LAB/events" "$LAB/events.before"
+    on_h1 address flush dev eth1
+    sleep 3
+    on_h1 address add 198.51.100.11/24 dev eth1
+    sleep 2
+    watch_sync "$LAB/events"
+    [ -z "$(events_since "$LAB/events.before")" ]
+    keys_become "/app/servers/web 198.51.100.11:8001"
+}
+
+@test "the address that etcd itself is reached from changes" {
+    start web -p 8001:80
+    agent --heartbeat 1
+    keys_become "/app/servers/web 192.0.2.11:8001"
+    cp "$LAB/events" "$LAB/events.before"
+    # As a DHCP client does: what was there is taken away.
+    on_h1 address flush dev eth0
+    on_h1 address add 192.0.2.31/24 dev eth0
+    on_h1 route replace default via 192.0.2.1
+    # Its connection is dead without a word: that has to be noticed first.
+    wait_for 15 _keys_are_now "/app/servers/web 192.0.2.31:8001"
+    run events_since "$LAB/events.before"
+    echo "$output"
+    [ "${lines[-1]}" = "PUT /app/servers/web 192.0.2.31:8001" ]
+    [ "$(grep -c ^PUT <<<"$output")" -eq 1 ]
+}
+
+@test "another address told by the settings, at a reload" {
+    start web -p 8001:80
+    printf '[registry]\nadvertise = 192.0.2.50\nttl = 5\n' >"$LAB/registrator.conf"
+    lab_agent h1 --config "$LAB/registrator.conf"
+    wait_for 10 _keys_are_now "/app/servers/web 192.0.2.50:8001"
+    said 'Advertising 192.0.2.50 (as set)'
+    sed -i 's/192.0.2.50/192.0.2.51/' "$LAB/registrator.conf"
+    cp "$LAB/events" "$LAB/events.before"
+    lab_signal agent-h1 HUP
+    wait_for 5 _keys_are_now "/app/servers/web 192.0.2.51:8001"
+    watch_sync "$LAB/events"
+    [ "$(events_since "$LAB/events.before")" = "PUT /app/servers/web 192.0.2.51:8001" ]
+}
