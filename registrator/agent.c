@@ -10,6 +10,7 @@
 #include "rules.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -167,7 +168,8 @@ static bool is_own_value(void *userdata, const char *value)
 {
     Agent *agent = userdata;
 
-    find_address(agent);
+    if (!has_address(&agent->address))
+        find_address(agent);
     return address_in_text(value, agent->address.address4) || address_in_text(value, agent->address.address6) ||
            local_address_in_text(value);
 }
@@ -189,6 +191,7 @@ static void check_heard(Agent *agent)
         return;
     agent->heard = true;
     agent->first_list = false;
+    (void)malloc_trim(0); /* parsing leaves many small holes */
     publisher_release(agent->publisher);
     /* An inspect that failed may be of the container that a key found in etcd belongs to. */
     if (!agent->settled && catalog_unanswered(agent->catalog) == 0) {
@@ -250,7 +253,12 @@ static void on_planned(void *userdata, const char *what, const char *key, const 
 
 static void on_idle(void *userdata)
 {
-    check_ready(userdata);
+    Agent *agent = userdata;
+
+    /* What was published as listed is looked at now that it is in etcd. */
+    if (agent->listed && !agent->listing && !agent->settings->docker_environment)
+        catalog_ask(agent->catalog);
+    check_ready(agent);
 }
 
 static int make_identity(const Agent *agent, char **ret)
@@ -482,7 +490,11 @@ static void on_list_end(void *userdata, bool complete)
 
     agent->listing = false;
     catalog_list_end(agent->catalog, complete);
-    catalog_ask(agent->catalog);
+    /* Without the environment the list is enough to publish by: its inspects can wait for that. */
+    if (agent->settings->docker_environment)
+        catalog_ask(agent->catalog);
+    else
+        arm(agent->inspect_retry, INSPECT_RETRY_US);
     if (!complete)
         return;
     agent->listed = true;

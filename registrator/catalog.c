@@ -26,7 +26,7 @@ struct Catalog {
     Claim *claims;
     uint64_t clock; /* counts events and questions: which came first */
     uint64_t list_begin; /* the clock when the list under way was asked for; 0: none is */
-    size_t n_stopped;
+    size_t n_stopped, n_dirty, n_waiting;
     bool docker_away, host_drained;
     char **held; /* IDs of containers that the operator holds out */
     size_t n_held;
@@ -43,6 +43,17 @@ int catalog_new(Catalog **ret, const Rules *rules, bool environment, const Catal
     catalog->sink = *sink;
     *ret = catalog;
     return 0;
+}
+
+/* later: dirty, but nothing is to wait for its answer: the question failed, or is not urgent. */
+static void set_dirty(Catalog *catalog, CatalogEntry *entry, bool dirty, bool later)
+{
+    catalog->n_dirty -= entry->dirty;
+    catalog->n_waiting -= entry->dirty && !entry->later;
+    entry->dirty = dirty;
+    entry->later = dirty && later;
+    catalog->n_dirty += entry->dirty;
+    catalog->n_waiting += entry->dirty && !entry->later;
 }
 
 static Claim *find_claim(Catalog *catalog, const char *key)
@@ -153,7 +164,7 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
     bool changed = false;
 
     if (make_records(catalog, entry, &new) < 0) {
-        entry->dirty = true; /* no memory: what is published stays, and is looked at again */
+        set_dirty(catalog, entry, true, false); /* no memory: what is published stays, and is looked at again */
         return false;
     }
     entry->records = new;
@@ -300,6 +311,7 @@ static void set_state(Catalog *catalog, CatalogEntry *entry, ContainerState stat
 static void free_entry(Catalog *catalog, CatalogEntry *entry)
 {
     HASH_DEL(catalog->entries, entry);
+    set_dirty(catalog, entry, false, false);
     set_container(catalog, entry, NULL);
     records_clear(&entry->records);
     free(entry);
@@ -335,7 +347,7 @@ Catalog *catalog_free(Catalog *catalog)
 
 static void ask(Catalog *catalog, CatalogEntry *entry)
 {
-    entry->dirty = true;
+    set_dirty(catalog, entry, true, entry->later);
     if (entry->asked > 0)
         return; /* the answer will be seen to be stale, and asked for again */
     if (catalog->sink.inspect(catalog->sink.userdata, entry->id, ++catalog->clock))
@@ -436,7 +448,7 @@ static void forget_entry(Catalog *catalog, CatalogEntry *entry)
     entry->changed = ++catalog->clock;
     set_container(catalog, entry, NULL);
     end_stopping(entry);
-    entry->dirty = false;
+    set_dirty(catalog, entry, false, false);
     (void)evaluate(catalog, entry);
 }
 
@@ -444,7 +456,7 @@ static void apply_death(Catalog *catalog, CatalogEntry *entry)
 {
     set_state(catalog, entry, CONTAINER_STOPPED);
     end_stopping(entry);
-    entry->dirty = false;
+    set_dirty(catalog, entry, false, false);
     if (entry->drain == DRAIN_UNTIL_DEATH)
         entry->drain = DRAIN_NONE;
     (void)evaluate(catalog, entry);
@@ -552,7 +564,8 @@ void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us)
     if (!entry || is_noise(entry, event->action))
         return;
     entry->changed = ++catalog->clock;
-    entry->by_list = entry->failed = false;
+    entry->by_list = false;
+    set_dirty(catalog, entry, entry->dirty, false);
     if (event->action != ACTION_DESTROY) {
         apply_event(catalog, entry, event, now_us);
         return;
@@ -577,7 +590,8 @@ CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ti
             ask(catalog, entry);
         return CATALOG_STALE;
     }
-    entry->dirty = entry->failed = entry->away = false;
+    set_dirty(catalog, entry, false, false);
+    entry->away = false;
     changed = entry->by_list ? CATALOG_DRIFTED : CATALOG_CHANGED;
     unheard = entry->by_list && entry->unheard;
     entry->by_list = entry->unheard = false;
@@ -601,7 +615,7 @@ void catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket)
     if (!entry || entry->asked != ticket)
         return;
     entry->asked = 0;
-    entry->failed = true;
+    set_dirty(catalog, entry, entry->dirty, true);
 }
 
 void catalog_list_begin(Catalog *catalog)
@@ -631,6 +645,12 @@ void catalog_listed(Catalog *catalog, Container *container)
     if (is_new) {
         set_container(catalog, entry, TAKE_PTR(owned));
         entry->unheard = evaluate(catalog, entry);
+    }
+    if (is_new && !catalog->environment) {
+        /* Published as listed; what inspect has to add (how it wants to be stopped) can wait for that. */
+        entry->by_list = true;
+        set_dirty(catalog, entry, true, true);
+        return;
     }
     entry->by_list = !entry->dirty;
     ask(catalog, entry);
@@ -751,20 +771,12 @@ size_t catalog_running(const Catalog *catalog)
 
 size_t catalog_unanswered(const Catalog *catalog)
 {
-    size_t n = 0;
-
-    for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
-        n += entry->dirty;
-    return n;
+    return catalog->n_dirty;
 }
 
 size_t catalog_waiting(const Catalog *catalog)
 {
-    size_t n = 0;
-
-    for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
-        n += entry->dirty && !entry->failed;
-    return n;
+    return catalog->n_waiting;
 }
 
 CatalogEntry *catalog_find(Catalog *catalog, const char *name_or_id)

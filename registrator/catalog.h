@@ -29,7 +29,7 @@ typedef struct CatalogEntry {
     bool listed; /* by the list under way */
     bool by_list; /* dirty because of a list, not of an event */
     bool unheard; /* published because of a list, before any event told of it */
-    bool failed; /* dirty, and the last question got no answer */
+    bool later; /* dirty, but nothing waits for its answer */
     bool away; /* not seen since Docker was away for too long */
     bool survived; /* its stop timeout has passed; the answer to the question about it ends the stopping */
     uint64_t stopping_until_us; /* 0: not stopping; UINT64_MAX: until it dies */
@@ -104,6 +104,8 @@ CatalogEntry *catalog_first(Catalog *catalog); /* the rest by entry->hh.next */
 size_t catalog_size(const Catalog *catalog);
 size_t catalog_running(const Catalog *catalog);
 size_t catalog_unanswered(const Catalog *catalog); /* dirty, or never inspected */
-size_t catalog_waiting(const Catalog *catalog); /* the same without those whose question failed: maybe for ever */
+/* The same without those whose answer nothing should wait for: the last question failed (maybe for ever), or it
+ * stands as listed, which without the environment is all but how it wants to be stopped. */
+size_t catalog_waiting(const Catalog *catalog);
 /* The container as a whole: records.reason, and the catalog's own. */
 Reason catalog_reason(const Catalog *catalog, const CatalogEntry *entry);

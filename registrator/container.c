@@ -636,7 +636,8 @@ int container_from_inspect(Container **ret, const char *body, size_t size,
     if (r >= 0)
         r = read_networks(container, root);
     if (r >= 0)
-        r = read_metadata(container, member(config, "Labels"), member(config, "Env"), filter);
+        r = read_metadata(container, member(config, "Labels"),
+                          filter && filter->labels_only ? NULL : member(config, "Env"), filter);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(container);

@@ -77,10 +77,11 @@ enum {
     CONTAINER_METADATA_VALUE_MAX = 4096, /* bytes; a longer value is left out */
 };
 
-/* Which labels are worth keeping: SERVICE_* always, and those that a template names. */
+/* Which metadata are worth keeping: labels SERVICE_* always, and those that a template names. */
 typedef struct LabelFilter {
     const char *const *names; /* exact names, not owned */
     size_t n_names;
+    bool labels_only; /* the environment does not count */
 } LabelFilter;
 
 /* Body of GET /containers/ID/json. -EBADMSG: not JSON, or not a container; -ENOMEM. */

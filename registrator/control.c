@@ -11,6 +11,7 @@
 struct Control {
     Server *local, *remote;
     char *drained_path; /* which containers, and whether the host, are held out: kept over a restart */
+    bool host_passing; /* the host is drained, but not after a restart */
     Catalog *catalog;
     ControlSourceFn source;
     void *userdata;
@@ -25,7 +26,7 @@ static int save_drained(const Control *control)
     CLEANUP_FREE char *temporary = NULL;
     char *const *ids;
     size_t n = catalog_held(control->catalog, &ids);
-    bool host = catalog_is_host_drained(control->catalog), failed;
+    bool host = catalog_is_host_drained(control->catalog) && !control->host_passing, failed;
     FILE *file;
 
     if (n == 0 && !host)
@@ -151,7 +152,16 @@ static bool is_drain_request(const cJSON *body, const cJSON *names)
     return cJSON_IsObject(body) && (names ? cJSON_IsArray(names) && cJSON_GetArraySize(names) > 0 && !host : host);
 }
 
-static void change_drain(const Control *control, const ServerRequest *request, bool drain, ServerReply *reply)
+static void change_host_drain(Control *control, bool drain, bool passing)
+{
+    /* What the operator has drained for good stays so when the host shuts down. */
+    if (!drain || !catalog_is_host_drained(control->catalog) || !passing)
+        control->host_passing = drain && passing;
+    catalog_set_host_drained(control->catalog, drain);
+}
+
+/* until_death: of the container, or of the agent: not remembered for longer. */
+static void change_drain(Control *control, const ServerRequest *request, bool drain, ServerReply *reply)
 {
     cJSON *body = cJSON_Parse(request->body);
     const cJSON *names = cJSON_GetObjectItemCaseSensitive(body, "containers"), *name;
@@ -163,7 +173,7 @@ static void change_drain(const Control *control, const ServerRequest *request, b
         reply_error(reply, 400, "the body is to be {\"containers\":[\"name\"]} or {\"host\":true}");
     } else if (find_all(control, names, reply) == 0) {
         if (!names)
-            catalog_set_host_drained(control->catalog, drain);
+            change_host_drain(control, drain, until_death);
         cJSON_ArrayForEach (name, names)
             if (r >= 0)
                 r = catalog_drain(control->catalog, catalog_find(control->catalog, name->valuestring)->id, state);
@@ -218,6 +228,7 @@ int control_new(Control **ret, sd_event *event, const char *path, const char *li
 {
     CLEANUP(control_free_p) Control *control = calloc(1, sizeof(*control));
     CLEANUP_FREE char *copy = strdup(path);
+    const char *state = getenv("STATE_DIRECTORY"); /* systemd's: outlives a reboot */
     int r;
 
     if (!control || !copy)
@@ -225,7 +236,7 @@ int control_new(Control **ret, sd_event *event, const char *path, const char *li
     control->catalog = catalog;
     control->source = source;
     control->userdata = userdata;
-    if (asprintf(&control->drained_path, "%s/drained", dirname(copy)) < 0) {
+    if (asprintf(&control->drained_path, "%s/drained", state ? state : dirname(copy)) < 0) {
         control->drained_path = NULL;
         return -ENOMEM;
     }

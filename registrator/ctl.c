@@ -21,6 +21,7 @@ enum {
 typedef struct CtlOptions {
     const char *control;
     bool json;
+    bool until_restart;
     unsigned drain_s;
     char *const *names;
     int n_names;
@@ -134,27 +135,6 @@ static cJSON *post_names(const CtlOptions *options, const char *path, bool until
     return reply;
 }
 
-static int change_drain(const CtlOptions *options, const char *path)
-{
-    cJSON *reply = post_names(options, path, false);
-    int r = reply ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
-
-    cJSON_Delete(reply);
-    return r;
-}
-
-static int run_drain(const Settings *settings, const CtlOptions *options)
-{
-    (void)settings;
-    return change_drain(options, "/drain");
-}
-
-static int run_undrain(const Settings *settings, const CtlOptions *options)
-{
-    (void)settings;
-    return change_drain(options, "/undrain");
-}
-
 static void sleep_ms(uint64_t wait_ms)
 {
     struct timespec wait = { .tv_sec = (time_t)(wait_ms / 1000), .tv_nsec = (long)(wait_ms % 1000) * 1000000 };
@@ -163,27 +143,75 @@ static void sleep_ms(uint64_t wait_ms)
         ;
 }
 
-/* Waits until etcd has none of the container's keys any more. */
-static int wait_withdrawn(const CtlOptions *options, const char *name, const char *id)
+/* 1: etcd has none of the container's keys any more (id NULL: none of the host's); 0: it still may; negative: not
+ * to be found out, and said so. */
+static int is_withdrawn(const CtlOptions *options, const char *id)
+{
+    cJSON *json = id ? get_container(options, id, NULL) : ctl_call_agent(options->control, "/status", NULL, NULL);
+    const cJSON *etcd = cJSON_GetObjectItemCaseSensitive(json, "etcd");
+    int r = -EIO;
+
+    if (json && id)
+        r = !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "published"));
+    else if (json)
+        r = !cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(etcd, "idle")) &&
+            !(cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(etcd, "keys")) > 0);
+    cJSON_Delete(json);
+    return r;
+}
+
+static int wait_withdrawn(const CtlOptions *options, const char *id, const char *name)
 {
     const unsigned step_ms = 50;
 
     for (unsigned waited_ms = 0; waited_ms < WITHDRAW_TIMEOUT_S * 1000; waited_ms += step_ms) {
-        cJSON *container = get_container(options, id, NULL);
-        bool published = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(container, "published"));
+        int r = is_withdrawn(options, id);
 
-        if (!container)
-            return EXIT_NOT_POSSIBLE;
-        cJSON_Delete(container);
-        if (!published)
-            return EXIT_SUCCESS;
+        if (r != 0)
+            return r > 0 ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
         sleep_ms(step_ms);
     }
     fprintf(stderr,
-            "registrator: the key of %s is still in etcd after %d s, not stopping it; see 'registrator status', or use "
-            "'docker stop'\n",
-            name, WITHDRAW_TIMEOUT_S);
+            "registrator: %s%s is still in etcd after %d s; see 'registrator status'. What cannot be deleted goes "
+            "when its TTL has passed, once the agent has ended\n",
+            id ? "the key of " : "this host", id ? name : "", WITHDRAW_TIMEOUT_S);
     return EXIT_NOT_POSSIBLE;
+}
+
+static int wait_all_withdrawn(const CtlOptions *options, const cJSON *ids)
+{
+    int r = EXIT_SUCCESS;
+
+    for (int i = 0; i < options->n_names && r == EXIT_SUCCESS; i++) {
+        const char *id = cJSON_GetStringValue(cJSON_GetArrayItem(ids, i));
+
+        r = id ? wait_withdrawn(options, id, options->names[i]) : EXIT_NOT_POSSIBLE;
+    }
+    return r;
+}
+
+static int run_drain(const Settings *settings, const CtlOptions *options)
+{
+    cJSON *drained = post_names(options, "/drain", options->until_restart);
+    int r = EXIT_NOT_POSSIBLE;
+
+    (void)settings;
+    if (drained && options->n_names == 0)
+        r = wait_withdrawn(options, NULL, NULL);
+    else if (drained)
+        r = wait_all_withdrawn(options, cJSON_GetObjectItemCaseSensitive(drained, "ids"));
+    cJSON_Delete(drained);
+    return r;
+}
+
+static int run_undrain(const Settings *settings, const CtlOptions *options)
+{
+    cJSON *reply = post_names(options, "/undrain", false);
+    int r = reply ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
+
+    (void)settings;
+    cJSON_Delete(reply);
+    return r;
 }
 
 static int docker_stop(const Settings *settings, const char *url, const char *id)
@@ -211,19 +239,17 @@ static int stop_all(const Settings *settings, const CtlOptions *options, const c
 {
     const cJSON *ids = cJSON_GetObjectItemCaseSensitive(drained, "ids");
     const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(drained, "docker"));
-    const char *id;
-    int r = EXIT_SUCCESS;
+    int r;
 
     if (!url || cJSON_GetArraySize(ids) != options->n_names) {
         fprintf(stderr, "registrator: the agent does not say what it drained: is it of another version?\n");
         return EXIT_NOT_POSSIBLE;
     }
-    for (int i = 0; i < options->n_names && r == EXIT_SUCCESS; i++) {
-        id = cJSON_GetStringValue(cJSON_GetArrayItem(ids, i));
-        r = id ? wait_withdrawn(options, options->names[i], id) : EXIT_NOT_POSSIBLE;
-    }
-    if (r != EXIT_SUCCESS)
+    r = wait_all_withdrawn(options, ids);
+    if (r != EXIT_SUCCESS) {
+        fprintf(stderr, "registrator: nothing was stopped\n");
         return r;
+    }
     sleep_ms((uint64_t)options->drain_s * 1000);
     for (int i = 0; i < options->n_names; i++) {
         int stopped = docker_stop(settings, url, cJSON_GetArrayItem(ids, i)->valuestring);
@@ -248,7 +274,8 @@ static int run_stop(const Settings *settings, const CtlOptions *options)
 static const Command commands[] = {
     { "status", "[--json]", "what is registered, and what is not and why", run_status, false, false },
     { "explain", "CONTAINER", "why a container is registered or not, and what to do", run_explain, true, true },
-    { "drain", "[CONTAINER…]", "take containers, or the whole host, out of etcd", run_drain, false, true },
+    { "drain", "[--until-restart] [CONTAINER…]", "take containers, or the whole host, out of etcd", run_drain, false,
+      true },
     { "undrain", "[CONTAINER…]", "let them back in", run_undrain, false, true },
     { "stop", "[--drain SECONDS] CONTAINER…", "take out, wait (5 s), then docker stop", run_stop, true, true },
 };
@@ -276,6 +303,7 @@ static bool parse_options(const Command *command, int argc, char **argv, CtlOpti
         { "json", no_argument, NULL, 'j' },
         { "control", required_argument, NULL, 'c' },
         { "drain", required_argument, NULL, 'd' },
+        { "until-restart", no_argument, NULL, 'u' },
         { NULL, 0, NULL, 0 },
     };
     int option;
@@ -287,6 +315,8 @@ static bool parse_options(const Command *command, int argc, char **argv, CtlOpti
             options->control = optarg;
         else if (option == 'j' && command->run == run_status)
             options->json = true;
+        else if (option == 'u' && command->run == run_drain)
+            options->until_restart = true;
         else if (option != 'd' || command->run != run_stop || !parse_seconds(optarg, &options->drain_s))
             return false;
     }

@@ -169,6 +169,7 @@ cJSON *status_json(const StatusSource *source)
     add_string(etcd, "why", source->publisher ? publisher_why(source->publisher) : "Docker has not been reached yet");
     if (source->publisher) {
         add_string(etcd, "store", store_describe(publisher_store(source->publisher)));
+        (void)cJSON_AddBoolToObject(etcd, "idle", publisher_is_idle(source->publisher));
         (void)cJSON_AddNumberToObject(etcd, "keys", (double)publisher_settled(source->publisher));
     }
     add_string(object, "address4", source->address4);

@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.8.0
 load ../lib/lab
 
-AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator}
+AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
 setup_file() {
     export BATS_TEST_TIMEOUT=180
@@ -225,6 +225,33 @@ key_is_there() {
     [[ $(watch_events "$LAB/watch" | cut -d ' ' -f 1,2) == $'DELETE /app/servers/web1\nPUT /app/servers/web1' ]]
 }
 
+@test "drain --until-restart is not remembered; what the operator drained for good is" {
+    docker_host h1
+    agent h1
+    run_app web1 app:1
+    run_app web2 app:1
+    wait_for 5 keys_are h1
+    empty() { [[ -z $(keys3 /app/) ]]; }
+    lab_registrator h1 drain --until-restart
+    # It returns when it is done.
+    empty
+    lab_agent_stop h1
+    agent h1
+    wait_for 5 keys_are h1
+    lab_registrator h1 drain web1
+    lab_registrator h1 drain --until-restart
+    lab_agent_stop h1
+    agent h1
+    wait_for 5 key_is_there web2
+    run ! key_is_there web1
+    lab_registrator h1 drain
+    lab_registrator h1 drain --until-restart
+    lab_agent_stop h1
+    agent h1
+    wait_for 5 state web2 out
+    empty
+}
+
 @test "a drained host is empty, stays so over restarts of agent and Docker, until undrain" {
     docker_host h1
     agent h1
@@ -265,7 +292,7 @@ key_is_there() {
     # Docker says nothing of when it has begun to listen.
     sleep 1
     # Another Docker in the caller's environment is not the one that is meant.
-    DOCKER_HOST=unix:///nowhere run lab_registrator h1 stop --drain 2 web1 web2
+    DOCKER_HOST=unix:///nowhere run "$AGENT" stop --drain 2 web1 web2 --control "$LAB/h1/control.sock"
     [ "$status" -eq 0 ]
     [ "$output" = $'web1\nweb2' ]
     [ -z "$(lab_docker h1 ps -q)" ]
@@ -299,7 +326,7 @@ key_is_there() {
     wait_for 5 state web registered
     run lab_registrator h1 explain nosuch
     [ "$status" -eq 2 ]
-    [[ $output == *"no container"* ]]
+    [[ $output == *"o such container"*nosuch* ]]
     run lab_registrator h1 stop web nosuch
     [ "$status" -eq 2 ]
     # All or nothing.

@@ -166,7 +166,7 @@ told() {
     lab_docker h1 rm -f relay-goes
     lab_docker h1 run -d -P --name relay-comes app:1
     wait_for 10 keys_are h1
-    wait_for 5 said h1 "connecting anew" 1
+    wait_for 5 said h1 "connecting anew"
     start h1 relay-after app:1
     kill -s KILL "$stream"
     lab_stop_group relay

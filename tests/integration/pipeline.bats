@@ -7,6 +7,7 @@ load ../lib/lab
 load ../lib/lb
 
 TTL=5
+AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
 setup_file() {
     export BATS_TEST_TIMEOUT=180
@@ -264,7 +265,7 @@ comes_and_goes() {
     # shellcheck disable=SC2119
     watch3_start "$LAB/watch"
     load_start
-    cp "${REGISTRATOR:-$LAB_TOP/build/registrator}" "$new"
+    cp "$AGENT" "$new"
     for signal in TERM KILL; do
         for host in h1 h2; do
             lab_agent_stop "$host" "$signal"
@@ -316,7 +317,7 @@ two_in_one_reload() {
 }
 
 @test "with --etcd-nudge the agent wakes confd on v2, and no write stays unseen" {
-    "$REGISTRATOR" --help | grep -q -e --etcd-nudge || skip "this agent has no --etcd-nudge"
+    "$AGENT" --help | grep -q -e --etcd-nudge || skip "this agent has no --etcd-nudge"
     LB_API=v2
     pipeline haproxy -watch
     lab_agent_stop h2

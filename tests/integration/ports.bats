@@ -215,7 +215,7 @@ teardown() {
     local one two
     one=$(address user one)
     two=$(address user two)
-    wait_for 10 lab_registrator h1 status
+    nothing_under_way
     keys_become "${others[@]}" "/app/servers/user $one:80"
     lab_docker h1 network disconnect one user
     keys_become "${others[@]}" "/app/servers/user $two:80"

@@ -5,7 +5,7 @@ bats_require_minimum_version 1.8.0
 load ../lib/lab
 load ../lib/agent
 
-AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator}
+AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
 setup_file() {
     export BATS_TEST_TIMEOUT=90

@@ -103,14 +103,14 @@ teardown() {
 
 @test "errors in templates end the agent at once, and say where" {
     local case template column
-    for case in '/app/{service}/{nmae}:16' '/app/{service}/{name:16' '/app/{service}/{label:}/{name}:23' \
-        '/app/{name|upper}:11'; do
-        template=${case%:*}
-        column=${case##*:}
+    for case in '/app/{service}/{nmae} 17' '/app/{service}/{name 16' '/app/{service}/{label:}/{name} 23' \
+        '/app/{name|upper} 12'; do
+        template=${case% *}
+        column=${case##* }
         run lab_in h1 "$REGISTRATOR" --check-config --config /dev/null --key "$template"
         echo "$output"
         [ "$status" -eq 1 ]
-        [[ $output == *"$template"*"$column"* ]]
+        [[ $output == *"--key: '$template': "*" at column $column"* ]]
     done
 }
 

@@ -848,7 +848,8 @@ lab_agent_kill9() {
 lab_registrator() {
     local host=$1
     shift
-    lab_in "$host" "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" "$@" --control "$LAB/$host/control.sock"
+    DOCKER_HOST="unix://$LAB/$host/docker.sock" lab_in "$host" \
+        "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" "$@" --control "$LAB/$host/control.sock"
 }
 
 # lab_notify HOST: listens as systemd would; what the agent says goes to $LAB/HOST/notify, a line

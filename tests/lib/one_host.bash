@@ -82,7 +82,7 @@ all_keys() {
 }
 
 # keys_become "KEY VALUE"...: within a few seconds these are all the keys in etcd, with none beside
-# them. It must not be a passing state: the agent must have nothing more to ask.
+# them. Where that may have been so before already, nothing_under_way is to be called first.
 keys_become() {
     wait_for 10 _keys_are_now "$@"
 }
@@ -110,4 +110,13 @@ _why_is() {
     now=$(why "$@")
     echo "$now"
     [[ $now == "$reason" ]]
+}
+
+# nothing_under_way: what Docker has said before the call, the agent has acted on: a container that
+# comes and goes later has come and gone.
+nothing_under_way() {
+    start canary -P
+    wait_for 10 eval 'all_keys | grep -w canary'
+    lab_docker h1 rm -f canary
+    wait_for 10 not eval 'all_keys | grep -w canary'
 }

@@ -619,6 +619,7 @@ static void signal_before_the_answer_that_is_no_stop(void **state)
     list_all(rig);
     assert_wanted(rig, WEB, "192.0.2.1:1");
     tell_kill(rig, 1, SIGTERM); /* as far as the list tells, it stops */
+    catalog_ask(rig->catalog);
     answer_all(rig);
     assert_wanted(rig, WEB, "192.0.2.1:1");
     assert_int_equal(catalog_expire(rig->catalog, rig->now_us), 0);
@@ -762,6 +763,10 @@ static void list_publishes_what_it_shows(void **state)
     is_running(rig, 2, "db", 2);
     list_all(rig);
     assert_string_equal(rig->log, "+" WEB "=192.0.2.1:1 +/app/servers/db=192.0.2.1:2 ");
+    /* Asking can wait for the keys to be written. */
+    assert_int_equal(rig->n_questions, 0);
+    assert_int_equal(catalog_waiting(rig->catalog), 0);
+    catalog_ask(rig->catalog);
     assert_int_equal(rig->n_questions, 2);
     assert_int_equal(catalog_unanswered(rig->catalog), 2);
     answer_all(rig);
@@ -798,6 +803,7 @@ static void lagging_list_shows_what_was_never_known(void **state)
     catalog_list_begin(rig->catalog);
     list_as(rig, 1, &before);
     catalog_list_end(rig->catalog, true);
+    catalog_ask(rig->catalog);
     answer_all(rig);
     assert_wanted(rig, WEB, NULL);
 }
@@ -897,10 +903,12 @@ static void missed_start_is_drift(void **state)
     list_all(rig);
     is_running(rig, 1, "web", 1);
     list_all(rig);
+    catalog_ask(rig->catalog);
     assert_int_equal(answer(rig), CATALOG_DRIFTED);
     /* Just listed before its event is no drift. */
     is_running(rig, 2, "db", 2);
     list_all(rig);
+    catalog_ask(rig->catalog);
     tell(rig, 2, ACTION_START);
     assert_int_equal(answer(rig), CATALOG_STALE);
     assert_int_equal(answer(rig), CATALOG_SAME);

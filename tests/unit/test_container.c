@@ -348,7 +348,7 @@ static void the_filter_names_other_labels(void **state)
 {
     (void)state;
     static const char *const names[] = { "com.docker.compose.service", "absent" };
-    LabelFilter filter = { names, ARRAY_SIZE(names) };
+    LabelFilter filter = { .names = names, .n_names = ARRAY_SIZE(names) };
     CLEANUP_FREE char *text = read_data("inspect-meta");
     CLEANUP(container_free_p) Container *c = inspect_text(text, &filter);
     assert_string_equal(container_metadata(c, "com.docker.compose.service"), "web");
@@ -360,13 +360,25 @@ static void the_environment_is_not_a_label(void **state)
 {
     (void)state;
     static const char *const names[] = { "PATH", "x" };
-    LabelFilter filter = { names, ARRAY_SIZE(names) };
+    LabelFilter filter = { .names = names, .n_names = ARRAY_SIZE(names) };
     static const char text[] =
         "{\"Id\":\"" ID "\",\"Name\":\"/w\",\"State\":{},\"Config\":{\"Env\":[\"PATH=/bin\",\"x\","
         "\"SERVICE_A=1\",\"SERVICE_A=2\",\"SERVICE_B\",7],\"Labels\":null}}";
     CLEANUP(container_free_p) Container *c = inspect_text(text, &filter);
     assert_int_equal(c->n_metadata, 1);
     assert_string_equal(container_metadata(c, "SERVICE_A"), "1");
+}
+
+static void the_environment_can_be_left_out(void **state)
+{
+    (void)state;
+    LabelFilter filter = { .labels_only = true };
+    static const char text[] =
+        "{\"Id\":\"" ID "\",\"Name\":\"/w\",\"State\":{},\"Config\":{\"Env\":[\"SERVICE_A=1\"],"
+        "\"Labels\":{\"SERVICE_B\":\"2\"}}}";
+    CLEANUP(container_free_p) Container *c = inspect_text(text, &filter);
+    assert_int_equal(c->n_metadata, 1);
+    assert_string_equal(container_metadata(c, "SERVICE_B"), "2");
 }
 
 static void metadata_are_bounded(void **state)
@@ -635,6 +647,7 @@ int main(void)
         cmocka_unit_test(labels_beat_environment),
         cmocka_unit_test(the_filter_names_other_labels),
         cmocka_unit_test(the_environment_is_not_a_label),
+        cmocka_unit_test(the_environment_can_be_left_out),
         cmocka_unit_test(metadata_are_bounded),
         cmocka_unit_test(a_long_label_still_beats_the_environment),
         cmocka_unit_test(stop_signals),

@@ -88,7 +88,7 @@ static Container *made(const char *labels, const char *ports)
                          "\"Labels\":{%s}},\"NetworkSettings\":{\"Ports\":{%s},"
                          "\"Networks\":{\"bridge\":{\"IPAddress\":\"198.51.100.2\"}}}}",
                          labels, ports) > 0);
-    LabelFilter all = { (const char *const[]){ "x" }, 1 };
+    LabelFilter all = { .names = (const char *const[]){ "x" }, .n_names = 1 };
     assert_int_equal(container_from_inspect(&container, text, strlen(text), &all), 0);
     return container;
 }
@@ -674,7 +674,7 @@ static Container *random_container(void)
                             below(2) ? "2001:db8:1::9" : "");
 
     static const char *const names[] = { "x", "y" };
-    LabelFilter filter = { names, ARRAY_SIZE(names) };
+    LabelFilter filter = { .names = names, .n_names = ARRAY_SIZE(names) };
     CLEANUP_FREE char *body = cJSON_PrintUnformatted(root);
     Container *container = NULL;
     assert_int_equal(container_from_inspect(&container, body, strlen(body), &filter), 0);
