@@ -524,6 +524,8 @@ static void on_inspected(void *userdata, const char *id, uint64_t ticket, Contai
         arm(agent->inspect_retry, INSPECT_RETRY_US);
     } else {
         found = catalog_inspected(agent->catalog, id, ticket, container);
+        /* It may have told what a signal meant that came before. */
+        arm_expiry(agent);
     }
     if (found == CATALOG_DRIFTED && !agent->first_list) {
         log_notice("Docker's list showed a change of container %.12s that no event had told, connecting anew", id);

@@ -15,6 +15,8 @@ enum {
     RETRY_CAP_MS = 1500,
     /* v2: refreshes go out in groups when there are more than one in 10 ms. */
     REFRESH_TICK_MIN_US = 10000,
+    /* v2: however few the keys are; when many come, no more than a second's share of them are due at once. */
+    REFRESH_TICK_MAX_US = 1000000,
     /* v2: refreshes in flight; the store can have twice as many, so that a change always finds room. */
     REFRESHES_AT_ONCE = 4,
 };
@@ -581,8 +583,7 @@ static bool on_is_known(void *userdata, const char *key)
 {
     const PublisherEntry *entry = find(userdata, key);
 
-    /* After a write of unknown outcome the value is not known. */
-    return entry && ((entry->published && !entry->attempted) || entry->state == ENTRY_BUSY);
+    return entry && (entry->published || entry->state == ENTRY_BUSY);
 }
 
 static void on_audited(void *userdata, StoreStatus status, const char *message, const StoreKey *keys, size_t n_keys)
@@ -663,6 +664,8 @@ static void refresh_schedule(Publisher *publisher)
 
     if (tick_us < REFRESH_TICK_MIN_US)
         tick_us = REFRESH_TICK_MIN_US;
+    if (tick_us > REFRESH_TICK_MAX_US)
+        tick_us = REFRESH_TICK_MAX_US;
     (void)sd_event_source_set_time_relative(publisher->refresh, tick_us);
     (void)sd_event_source_set_enabled(publisher->refresh,
                                       uses_refresh(publisher) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);

@@ -1,6 +1,7 @@
 #include "settings.h"
 
 #include "log.h"
+#include "setting_value.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -24,418 +25,9 @@
 #define VARIABLE_PREFIX "REGISTRATOR_"
 
 enum {
-    TEXT_MAX = 4096, /* bytes of one setting */
-    SHOWN_MAX = 200, /* bytes of it that an error repeats */
-    ENDPOINTS_MAX = 16,
-    ETCD_PORT = 2379,
-    VARIABLE_MAX = 64,
+    SHOWN_MAX = 200, /* bytes of a setting that an error repeats */
     PASSWORD_MAX = 1024, /* bytes of the password file */
 };
-
-typedef struct Option Option;
-
-/* Stores what text means in the field, or says in *ret_reason what it must be. Leaves the field
- * as it is unless it succeeds. */
-typedef int (*ParseFn)(const Option *option, const char *text, void *field, char **ret_reason);
-
-struct Option {
-    const char *name;
-    const char *section, *key; /* in the file; NULL: an option of the command line alone */
-    const char *argument; /* NULL: takes none; "[=…]": may be left out */
-    const char *fallback; /* NULL: unset, which an empty text stands for too */
-    const char *shown; /* as the default, where that is not fallback */
-    const char *meaning;
-    ParseFn parse;
-    size_t offset; /* of the field in Settings */
-    unsigned min, max; /* of a number */
-    SettingsAction action;
-    char short_name;
-};
-
-__attribute__((format(printf, 2, 3))) static int refuse(char **ret_reason, const char *format, ...)
-{
-    va_list arguments;
-    char *reason;
-
-    va_start(arguments, format);
-    int length = vasprintf(&reason, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return -ENOMEM;
-    *ret_reason = reason;
-    return -EINVAL;
-}
-
-static char **strings_free(char **strings)
-{
-    for (size_t i = 0; strings && strings[i]; i++)
-        free(strings[i]);
-    free(strings);
-    return NULL;
-}
-DEFINE_CLEANUP(char *, strings_free)
-
-static int replace_string(void *field, const char *text)
-{
-    char **string = field;
-    char *copy;
-
-    if (asprintf(&copy, "%s", text) < 0)
-        return -ENOMEM;
-    free(*string);
-    *string = copy;
-    return 0;
-}
-
-static int parse_text(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    if (!*text)
-        return refuse(ret_reason, "must not be empty");
-    (void)option;
-    return replace_string(field, text);
-}
-
-static int parse_number(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    char *end;
-
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    /* strtoul() takes a sign and leading blanks. */
-    if (!isdigit((unsigned char)*text) || *end || errno || number < option->min ||
-        number > option->max)
-        return refuse(ret_reason, "must be a whole number from %u to %u (seconds)", option->min,
-                      option->max);
-    *(unsigned *)field = (unsigned)number;
-    return 0;
-}
-
-/* The field is an enum whose values stand in the order of the option's argument, "auto|v3|v2". */
-static int parse_choice(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    const char *choice = option->argument;
-
-    for (int i = 0; *choice; i++) {
-        size_t length = strcspn(choice, "|");
-        if (strlen(text) == length && strncmp(text, choice, length) == 0) {
-            memcpy(field, &i, sizeof(i));
-            return 0;
-        }
-        choice += length + (choice[length] == '|');
-    }
-    return refuse(ret_reason, "must be one of %s", option->argument);
-}
-static_assert(sizeof(StoreApi) == sizeof(int) && sizeof(PortsMode) == sizeof(int) &&
-                  sizeof(OnConflict) == sizeof(int),
-              "parse_choice() stores an int");
-
-static int parse_bool(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    static const char *const words[][2] = {
-        { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" }
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        for (int value = 0; value < 2; value++)
-            if (strcasecmp(text, words[i][value]) == 0) {
-                *(bool *)field = value;
-                return 0;
-            }
-    (void)option;
-    return refuse(ret_reason, "must be yes or no");
-}
-
-static int parse_log_level(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    int level = log_level_from_string(text);
-
-    if (level < 0)
-        return refuse(ret_reason, "must be one of %s", option->argument);
-    *(int *)field = level;
-    return 0;
-}
-
-/* The path of a Unix socket. */
-static int check_socket_path(const char *path, char **ret_reason)
-{
-    const size_t max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
-
-    if (*path != '/')
-        return refuse(ret_reason, "must be an absolute path");
-    if (strlen(path) > max)
-        return refuse(ret_reason, "must not be longer than %zu bytes, a Unix socket's limit", max);
-    return 0;
-}
-
-static int parse_socket_path(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    int r = check_socket_path(text, ret_reason);
-
-    (void)option;
-    return r < 0 ? r : replace_string(field, text);
-}
-
-typedef struct HostPort {
-    const char *host; /* in the text; an IPv6 address with its brackets */
-    size_t host_length;
-    unsigned port;
-    bool is_address;
-} HostPort;
-
-static bool is_address(int family, const char *text, size_t length)
-{
-    char copy[INET6_ADDRSTRLEN];
-    struct in6_addr address;
-
-    if (length >= sizeof(copy))
-        return false;
-    snprintf(copy, sizeof(copy), "%.*s", (int)length, text);
-    return inet_pton(family, copy, &address) == 1;
-}
-
-/* "host:port" or "[IPv6]:port", nothing else; no port: default_port, unless that is 0. */
-static bool split_host_port(HostPort *ret, const char *text, unsigned default_port)
-{
-    static const char name_bytes[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    HostPort found = { .host = text };
-
-    if (*text == '[') {
-        found.host_length = strcspn(text, "]") + 1;
-        if (found.host_length > strlen(text) ||
-            !is_address(AF_INET6, text + 1, found.host_length - 2))
-            return false;
-        found.is_address = true;
-    } else {
-        found.host_length = strspn(text, name_bytes);
-        if (found.host_length == 0 || found.host_length > 253) /* of a DNS name, RFC 1035 */
-            return false;
-        found.is_address = is_address(AF_INET, text, found.host_length);
-    }
-
-    const char *port = text + found.host_length;
-    if (!*port && default_port) {
-        found.port = default_port;
-    } else {
-        size_t digits = *port == ':' ? strspn(port + 1, "0123456789") : 0;
-        if (digits == 0 || digits > 5 || port[1 + digits])
-            return false;
-        found.port = (unsigned)strtoul(port + 1, NULL, 10);
-        if (found.port == 0 || found.port > 65535)
-            return false;
-    }
-    *ret = found;
-    return true;
-}
-
-/* What follows the scheme, without the slashes at its end. */
-static char *url_rest(const char *text, const char *scheme)
-{
-    char *rest = strdup(text + strlen(scheme));
-
-    for (size_t n = rest ? strlen(rest) : 0; n > 0 && rest[n - 1] == '/'; n--)
-        rest[n - 1] = '\0';
-    return rest;
-}
-
-static bool has_scheme(const char *text, const char *scheme)
-{
-    return strncasecmp(text, scheme, strlen(scheme)) == 0;
-}
-
-static int parse_docker_url(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    CLEANUP_FREE char *rest = NULL;
-    CLEANUP_FREE char *url = NULL;
-    HostPort server;
-
-    (void)option;
-    if (has_scheme(text, "unix://")) {
-        const char *path = text + strlen("unix://");
-        int r = check_socket_path(path, ret_reason);
-        if (r < 0)
-            return r;
-        if (asprintf(&url, "unix://%s", path) < 0)
-            url = NULL;
-    } else {
-        const char *scheme = "tcp://";
-        if (has_scheme(text, scheme) && !(rest = url_rest(text, scheme)))
-            return -ENOMEM;
-        if (!rest || !split_host_port(&server, rest, 0))
-            return refuse(ret_reason, "must be unix:///PATH or tcp://HOST:PORT");
-        if (asprintf(&url, "tcp://%.*s:%u", (int)server.host_length, server.host, server.port) < 0)
-            url = NULL;
-    }
-    return url ? replace_string(field, url) : -ENOMEM;
-}
-
-static int normalize_endpoint(char **ret, const char *text, char **ret_reason)
-{
-    const char *scheme = has_scheme(text, "http://") ? "http://" : "https://";
-    CLEANUP_FREE char *rest = NULL;
-    HostPort server;
-
-    if (has_scheme(text, scheme) && !(rest = url_rest(text, scheme)))
-        return -ENOMEM;
-    if (!rest || !split_host_port(&server, rest, ETCD_PORT))
-        return refuse(ret_reason, "must be http://HOST:PORT or https://HOST:PORT, or several of "
-                                  "these with commas between");
-    if (asprintf(ret, "%s%.*s:%u", scheme, (int)server.host_length, server.host, server.port) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
-static char *trim(char *text)
-{
-    text += strspn(text, " \t");
-    for (size_t n = strlen(text); n > 0 && strchr(" \t\r\n", text[n - 1]); n--)
-        text[n - 1] = '\0';
-    return text;
-}
-
-static int parse_endpoints(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    char ***strings = field;
-    CLEANUP_FREE char *copy = strdup(text);
-    CLEANUP(strings_free_p) char **endpoints = calloc(ENDPOINTS_MAX + 1, sizeof(char *));
-    char *item, *rest = copy;
-
-    (void)option;
-    if (!copy || !endpoints)
-        return -ENOMEM;
-    for (size_t n = 0; (item = strsep(&rest, ",")); n++) {
-        if (n == ENDPOINTS_MAX)
-            return refuse(ret_reason, "must be %d endpoints at most", ENDPOINTS_MAX);
-        int r = normalize_endpoint(&endpoints[n], trim(item), ret_reason);
-        if (r < 0)
-            return r;
-    }
-    strings_free(*strings);
-    *strings = TAKE_PTR(endpoints);
-    return 0;
-}
-
-static int parse_listen(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    HostPort server;
-
-    (void)option;
-    if (!split_host_port(&server, text, 0) || !server.is_address)
-        return refuse(ret_reason, "must be ADDRESS:PORT, like 127.0.0.1:9100 or [::]:9100");
-    return replace_string(field, text);
-}
-
-static int parse_advertise(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    bool unspecified = strcmp(text, "0.0.0.0") == 0 || strcmp(text, "::") == 0;
-    bool interface = strlen(text) < 16 && !strpbrk(text, "/ \t:"); /* IFNAMSIZ with its NUL */
-
-    (void)option;
-    if (unspecified || !(is_address(AF_INET, text, strlen(text)) ||
-                         is_address(AF_INET6, text, strlen(text)) || interface))
-        return refuse(ret_reason, "must be an address that others can reach, or the name of a "
-                                  "network interface");
-    return replace_string(field, text);
-}
-
-static int parse_node(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    (void)option;
-    /* "(none)" is what the kernel calls a host that was given no name. */
-    if (!*text || strcmp(text, "(none)") == 0 || strlen(text) > 253 || strpbrk(text, "/ \t") ||
-        strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
-        return refuse(ret_reason, "must be a name of 1 to 253 bytes without slashes and blanks");
-    return replace_string(field, text);
-}
-
-/* Does needle stand in the literal text, outside of the {fields}? A label's name may hold
- * slashes. */
-static bool literal_contains(const char *text, const char *needle)
-{
-    for (const char *p = text; *p; p++) {
-        if (p[0] == '{' && isalpha((unsigned char)p[1])) {
-            p = strchrnul(p, '}');
-            if (!*p)
-                break;
-        } else if (strncmp(p, needle, strlen(needle)) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
-static void replace_template(void *field, Template *template)
-{
-    Template **place = field;
-
-    template_free(*place);
-    *place = template;
-}
-
-static int parse_key(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    CLEANUP(template_free_p) Template *key = NULL;
-
-    (void)option;
-    if (*text != '/')
-        return refuse(ret_reason, "must begin with a slash");
-    if (ends_with(text, "/") || literal_contains(text, "//"))
-        return refuse(ret_reason, "must not end in a slash, nor have two in a row");
-    if (literal_contains(text, "/./") || literal_contains(text, "/../") || ends_with(text, "/.") ||
-        ends_with(text, "/.."))
-        return refuse(ret_reason, "must not have . or .. between slashes");
-    int r = template_compile(&key, text, ret_reason);
-    if (r < 0)
-        return r;
-    if (!template_uses(key, FIELD_NAME) && !template_uses(key, FIELD_ID))
-        return refuse(ret_reason,
-                      "must contain {name} or {id}, else all containers would have the same key");
-    replace_template(field, TAKE_PTR(key));
-    return 0;
-}
-
-static int parse_value(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    Template *value;
-
-    (void)option;
-    if (!*text)
-        return refuse(ret_reason, "must not be empty");
-    int r = template_compile(&value, text, ret_reason);
-    if (r < 0)
-        return r;
-    replace_template(field, value);
-    return 0;
-}
-
-static int parse_service(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    CLEANUP(template_free_p) Template *service = NULL;
-
-    (void)option;
-    if (!*text || strcmp(text, ".") == 0 || strcmp(text, "..") == 0 || literal_contains(text, "/"))
-        return refuse(ret_reason, "must be a part of a key: not empty, not . or .., no slash");
-    int r = template_compile(&service, text, ret_reason);
-    if (r < 0)
-        return r;
-    if (template_uses(service, FIELD_SERVICE))
-        return refuse(ret_reason, "must not contain {service}, which it is to define");
-    replace_template(field, TAKE_PTR(service));
-    return 0;
-}
-
-/* Files are told from other texts by this, for check_files(). */
-static int parse_file(const Option *option, const char *text, void *field, char **ret_reason)
-{
-    return parse_text(option, text, field, ret_reason);
-}
 
 #define FIELD(name) .offset = offsetof(Settings, name)
 
@@ -445,73 +37,73 @@ static const Option options[] = {
       .meaning = "settings file" },
     { "docker", "docker", "url", "URL", "unix:///var/run/docker.sock",
       .shown = "$DOCKER_HOST, else unix:///var/run/docker.sock",
-      .meaning = "Docker: unix:///PATH or tcp://HOST:PORT", .parse = parse_docker_url,
+      .meaning = "Docker: unix:///PATH or tcp://HOST:PORT", .parse = setting_parse_docker_url,
       FIELD(docker_url) },
     { "docker-ca", "docker", "ca", "FILE", .meaning = "CA certificates to check Docker's with",
-      .parse = parse_file, FIELD(docker_ca) },
+      .parse = setting_parse_file, FIELD(docker_ca) },
     { "docker-cert", "docker", "cert", "FILE", .meaning = "client certificate for Docker",
-      .parse = parse_file, FIELD(docker_cert) },
+      .parse = setting_parse_file, FIELD(docker_cert) },
     { "docker-key", "docker", "key", "FILE", .meaning = "key of the client certificate for Docker",
-      .parse = parse_file, FIELD(docker_key) },
+      .parse = setting_parse_file, FIELD(docker_key) },
     { "docker-environment", "docker", "environment", "yes|no", "yes",
       .meaning = "read SERVICE_* from containers' environment (an inspect for each)",
-      .parse = parse_bool, FIELD(docker_environment) },
+      .parse = setting_parse_bool, FIELD(docker_environment) },
     { "etcd", "etcd", "endpoints", "URL[,URL...]", "http://127.0.0.1:2379",
-      .meaning = "etcd, tried in turn", .parse = parse_endpoints, FIELD(etcd_endpoints) },
+      .meaning = "etcd, tried in turn", .parse = setting_parse_endpoints, FIELD(etcd_endpoints) },
     { "etcd-api", "etcd", "api", "auto|v3|v2", "auto",
-      .meaning = "etcd's API; auto: v3 where the server has it", .parse = parse_choice,
+      .meaning = "etcd's API; auto: v3 where the server has it", .parse = setting_parse_choice,
       FIELD(etcd_api) },
     { "etcd-nudge", "etcd", "nudge", "[=yes|no]", "no",
-      .meaning = "v2: wake confd's watch once more after changes", .parse = parse_bool,
+      .meaning = "v2: wake confd's watch once more after changes", .parse = setting_parse_bool,
       FIELD(etcd_nudge) },
     { "etcd-ca", "etcd", "ca", "FILE", .meaning = "CA certificates to check etcd's with",
-      .parse = parse_file, FIELD(etcd_ca) },
+      .parse = setting_parse_file, FIELD(etcd_ca) },
     { "etcd-cert", "etcd", "cert", "FILE", .meaning = "client certificate for etcd",
-      .parse = parse_file, FIELD(etcd_cert) },
+      .parse = setting_parse_file, FIELD(etcd_cert) },
     { "etcd-key", "etcd", "key", "FILE", .meaning = "key of the client certificate for etcd",
-      .parse = parse_file, FIELD(etcd_key) },
-    { "etcd-user", "etcd", "user", "NAME", .meaning = "user name at etcd", .parse = parse_text,
+      .parse = setting_parse_file, FIELD(etcd_key) },
+    { "etcd-user", "etcd", "user", "NAME", .meaning = "user name at etcd", .parse = setting_parse_text,
       FIELD(etcd_user) },
     { "etcd-password-file", "etcd", "password_file", "FILE",
-      .meaning = "file that holds the user's password at etcd", .parse = parse_file,
+      .meaning = "file that holds the user's password at etcd", .parse = setting_parse_file,
       FIELD(etcd_password_file) },
     { "key", "registry", "key", "TEMPLATE", "/app/{service}/{name}",
-      .meaning = "key of a container", .parse = parse_key, FIELD(key) },
+      .meaning = "key of a container", .parse = setting_parse_key, FIELD(key) },
     { "value", "registry", "value", "TEMPLATE", "{address}:{port}", .meaning = "value of the key",
-      .parse = parse_value, FIELD(value) },
+      .parse = setting_parse_value, FIELD(value) },
     { "service", "registry", "service", "NAME", "servers",
-      .meaning = "service of a container that names none", .parse = parse_service, FIELD(service) },
+      .meaning = "service of a container that names none", .parse = setting_parse_service, FIELD(service) },
     { "advertise", "registry", "advertise", "ADDR|IFACE", .shown = "found out",
-      .meaning = "this host's address, or the interface that has it", .parse = parse_advertise,
+      .meaning = "this host's address, or the interface that has it", .parse = setting_parse_advertise,
       FIELD(advertise) },
     { "node", "registry", "node", "NAME", .shown = "host name", .meaning = "this host's name",
-      .parse = parse_node, FIELD(node) },
+      .parse = setting_parse_node, FIELD(node) },
     { "ttl", "registry", "ttl", "SECONDS", "30",
-      .meaning = "keys of a dead host live so long, 5 or more", .parse = parse_number, FIELD(ttl_s),
+      .meaning = "keys of a dead host live so long, 5 or more", .parse = setting_parse_number, FIELD(ttl_s),
       .min = 5, .max = 86400 },
     { "heartbeat", "registry", "heartbeat", "SECONDS", .shown = "a third of the TTL",
-      .meaning = "keys are renewed so often, half of the TTL at most", .parse = parse_number,
+      .meaning = "keys are renewed so often, half of the TTL at most", .parse = setting_parse_number,
       FIELD(heartbeat_s), .min = 1, .max = 43200 },
     { "resync", "docker", "resync", "SECONDS", "60",
-      .meaning = "list the containers and compare so often, jittered", .parse = parse_number,
+      .meaning = "list the containers and compare so often, jittered", .parse = setting_parse_number,
       FIELD(docker_resync_s), .min = 1, .max = 86400 },
     { "docker-grace", "docker", "grace", "SECONDS", "300",
-      .meaning = "keep keys so long while dockerd is away", .parse = parse_number,
+      .meaning = "keep keys so long while dockerd is away", .parse = setting_parse_number,
       FIELD(docker_grace_s), .min = 0, .max = 604800 },
     { "ports", "registry", "ports", "published|internal", "published",
-      .meaning = "internal: container address and exposed port", .parse = parse_choice,
+      .meaning = "internal: container address and exposed port", .parse = setting_parse_choice,
       FIELD(ports) },
     { "explicit", "registry", "explicit", "[=yes|no]", "no",
-      .meaning = "only containers that name a service", .parse = parse_bool, FIELD(explicit_only) },
+      .meaning = "only containers that name a service", .parse = setting_parse_bool, FIELD(explicit_only) },
     { "on-conflict", "registry", "on_conflict", "wait|replace", "wait",
-      .meaning = "what to do about a key that is somebody else's", .parse = parse_choice,
+      .meaning = "what to do about a key that is somebody else's", .parse = setting_parse_choice,
       FIELD(on_conflict) },
     { "control", "agent", "control", "PATH", "/run/registrator/control.sock",
-      .meaning = "socket of the subcommands", .parse = parse_socket_path, FIELD(control) },
+      .meaning = "socket of the subcommands", .parse = setting_parse_socket_path, FIELD(control) },
     { "listen", "agent", "listen", "ADDR:PORT", .shown = "off",
-      .meaning = "/metrics, /healthz and /status over HTTP", .parse = parse_listen, FIELD(listen) },
+      .meaning = "/metrics, /healthz and /status over HTTP", .parse = setting_parse_listen, FIELD(listen) },
     { "log-level", "agent", "log_level", "error|warning|notice|info|debug", "info",
-      .meaning = "how much to log", .parse = parse_log_level, FIELD(log_level) },
+      .meaning = "how much to log", .parse = setting_parse_log_level, FIELD(log_level) },
     { "dry-run", .meaning = "read everything, write nothing, print what it would do",
       .action = SETTINGS_DRY_RUN },
     { "check-config", .meaning = "check the settings and exit: 0, or 1 with file, line and reason",
@@ -587,7 +179,7 @@ static const char *origin_of(const Loader *loader, const char *name)
 
 static void unset(const Option *option, void *field)
 {
-    if (option->parse == parse_number) {
+    if (option->parse == setting_parse_number) {
         *(unsigned *)field = 0;
         return;
     }
@@ -598,11 +190,11 @@ static void unset(const Option *option, void *field)
 
 static int check_text(const char *text, char **ret_reason)
 {
-    if (strlen(text) > TEXT_MAX)
-        return refuse(ret_reason, "must not be longer than %d bytes", TEXT_MAX);
+    if (strlen(text) > SETTING_TEXT_MAX)
+        return setting_refuse(ret_reason, "must not be longer than %d bytes", SETTING_TEXT_MAX);
     for (const char *p = text; *p; p++)
         if (iscntrl((unsigned char)*p))
-            return refuse(ret_reason, "must not have control characters or line breaks");
+            return setting_refuse(ret_reason, "must not have control characters or line breaks");
     return 0;
 }
 
@@ -627,7 +219,7 @@ static int set_option(Loader *loader, const Option *option, const char *text, co
     } else {
         unset(option, option_field(loader, option));
     }
-    return replace_string(&loader->origin[option_index(option)], origin);
+    return setting_replace_string(&loader->origin[option_index(option)], origin);
 }
 
 static int set_defaults(Loader *loader)
@@ -742,7 +334,7 @@ static char *file_read_line(char *buffer, int size, void *userdata)
         return NULL;
     }
 
-    char *text = trim(buffer);
+    char *text = setting_trim(buffer);
     length = strlen(text);
     if (section_has_tail(text)) {
         file->error = fail(file->loader, "%s:%u: text after [section]", file->path, file->line);
@@ -815,12 +407,12 @@ static int read_file(Loader *loader)
 }
 
 /* "REGISTRATOR_ETCD_API", by the option's name or by the file's section and key. */
-static void variable_name(char ret[VARIABLE_MAX], const Option *option, bool by_key)
+static void variable_name(char ret[SETTING_VARIABLE_MAX], const Option *option, bool by_key)
 {
     if (by_key && option->section)
-        snprintf(ret, VARIABLE_MAX, "%s%s_%s", VARIABLE_PREFIX, option->section, option->key);
+        snprintf(ret, SETTING_VARIABLE_MAX, "%s%s_%s", VARIABLE_PREFIX, option->section, option->key);
     else
-        snprintf(ret, VARIABLE_MAX, "%s%s", VARIABLE_PREFIX, option->name);
+        snprintf(ret, SETTING_VARIABLE_MAX, "%s%s", VARIABLE_PREFIX, option->name);
     for (char *p = ret; *p; p++)
         *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
 }
@@ -836,7 +428,7 @@ static const char *variable_value(const char *name)
 static int set_environment(Loader *loader)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        char name[VARIABLE_MAX], key_name[VARIABLE_MAX];
+        char name[SETTING_VARIABLE_MAX], key_name[SETTING_VARIABLE_MAX];
 
         if (!options[i].parse)
             continue;
@@ -858,7 +450,7 @@ static bool is_variable(const char *name, size_t length)
 {
     for (size_t i = 0; i < N_OPTIONS; i++)
         for (int by_key = 0; by_key < 2; by_key++) {
-            char known[VARIABLE_MAX];
+            char known[SETTING_VARIABLE_MAX];
             variable_name(known, &options[i], by_key);
             if (strlen(known) == length && strncmp(known, name, length) == 0)
                 return true;
@@ -870,7 +462,7 @@ static bool is_variable(const char *name, size_t length)
 static bool is_in_section(const char *name, size_t length)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        char known[VARIABLE_MAX];
+        char known[SETTING_VARIABLE_MAX];
         if (!options[i].section)
             continue;
         variable_name(known, &options[i], true);
@@ -900,7 +492,7 @@ static int check_environment(Loader *loader)
 static int set_command_line(Loader *loader)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        char origin[VARIABLE_MAX];
+        char origin[SETTING_VARIABLE_MAX];
 
         if (!options[i].parse || !loader->given[i])
             continue;
@@ -1010,7 +602,7 @@ static int check_etcd_tls(Loader *loader)
     if (!settings->etcd_ca && !settings->etcd_cert)
         return 0;
     for (char **p = settings->etcd_endpoints; *p; p++)
-        if (!has_scheme(*p, "https://"))
+        if (!setting_has_scheme(*p, "https://"))
             return fail(loader, "%s: needs endpoints with https://, not %s",
                         origin_of(loader, name), *p);
     return 0;
@@ -1049,7 +641,7 @@ static int check_readable(const char *path)
 static int check_files(Loader *loader)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        if (options[i].parse != parse_file)
+        if (options[i].parse != setting_parse_file)
             continue;
         const char *path = *(char **)option_field(loader, &options[i]);
         int r = path ? check_readable(path) : 0;
@@ -1141,7 +733,7 @@ Settings *settings_free(Settings *settings)
     free(settings->docker_ca);
     free(settings->docker_cert);
     free(settings->docker_key);
-    strings_free(settings->etcd_endpoints);
+    setting_strings_free(settings->etcd_endpoints);
     free(settings->etcd_ca);
     free(settings->etcd_cert);
     free(settings->etcd_key);
@@ -1189,7 +781,7 @@ void settings_print_table(FILE *out)
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const Option *option = &options[i];
         bool settable = option->parse || option->argument;
-        char variable[VARIABLE_MAX];
+        char variable[SETTING_VARIABLE_MAX];
 
         variable_name(variable, option, false);
         fprintf(out, "--%s\t%s%s%s\t%s\t%s\t%s\n", option->name,

@@ -235,6 +235,13 @@ unsigned store_concurrency(const Store *store)
     return store->backend ? store->backend->concurrency : 1;
 }
 
+static const char *why_this_api(const Store *store)
+{
+    if (store->config.api != STORE_AUTO)
+        return "as set";
+    return store_has_lease(store) ? "auto: it has v3" : "auto: too old for v3";
+}
+
 const char *store_describe(Store *store)
 {
     CLEANUP_FREE char *lease = NULL;
@@ -244,7 +251,7 @@ const char *store_describe(Store *store)
         return etcd_endpoint(store->etcd);
     if (store_has_lease(store) && asprintf(&lease, ", lease %" PRIx64, (uint64_t)etcd3_lease(store->etcd3)) < 0)
         lease = NULL;
-    if (asprintf(&text, "etcd %s (%s) at %s%s", store->backend->name, store->server_version,
+    if (asprintf(&text, "etcd %s (%s, %s) at %s%s", store->backend->name, store->server_version, why_this_api(store),
                  etcd_endpoint(store->etcd), lease ? lease : "") < 0)
         return etcd_endpoint(store->etcd);
     free(store->description);

@@ -116,7 +116,8 @@ void store_revoke(Store *store, StoreDoneFn done, void *userdata);
 bool store_has_lease(const Store *store); /* v3, after a successful open */
 unsigned store_batch_max(const Store *store); /* operations in one store_apply(): 124, v2: 1 */
 unsigned store_concurrency(const Store *store); /* store_apply() calls worth having in flight: 4, v2: 8 */
-/* "etcd v3 (3.4.23) at http://192.0.2.2:2379, lease 1a2b…": for the log and sd_notify. Valid until the next call. */
+/* "etcd v3 (3.4.23, auto: it has v3) at http://192.0.2.2:2379, lease 1a2b…": for the log and sd_notify. Valid until
+ * the next call. */
 const char *store_describe(Store *store);
 int64_t store_lease(const Store *store); /* v3: the lease's ID; 0: none */
 Etcd *store_etcd(Store *store);

@@ -27,6 +27,7 @@ setup() {
 teardown() {
     watch_stop "$LAB/events"
     lab_etcd_stop local KILL
+    rm -rf "$LAB/etcd/local"
     on_h1 address flush dev eth0
     on_h1 address flush dev eth1
     on_h1 address add 192.0.2.11/24 dev eth0
@@ -44,9 +45,8 @@ said() {
     grep -F -e "$1" "$LAB/h1/agent.log"
 }
 
-# local_etcd: an etcd on the agent's own host, at all of its addresses. Prints nothing.
+# local_etcd: an etcd on the agent's own host, at all of its addresses; ETCD=local names it.
 local_etcd() {
-    ETCD=local
     lab_etcd local h1 3.4
 }
 
@@ -127,7 +127,6 @@ keys_are_not_of_docker() {
     local fixed="/app/servers/fixed 192.0.2.11:8003"
     keys_become "/app/servers/one 198.51.100.11:8001" "/app/servers/two 198.51.100.11:8002" "$fixed"
     watch_sync "$LAB/events"
-    : >"$LAB/events.before"
     cp "$LAB/events" "$LAB/events.before"
     on_h1 address del 198.51.100.11/24 dev eth1
     on_h1 address add 198.51.100.12/24 dev eth1
@@ -169,10 +168,8 @@ events_since() {
     on_h1 route replace default via 192.0.2.1
     # Its connection is dead without a word: that has to be noticed first.
     wait_for 15 _keys_are_now "/app/servers/web 192.0.2.31:8001"
-    run events_since "$LAB/events.before"
-    echo "$output"
-    [ "${lines[-1]}" = "PUT /app/servers/web 192.0.2.31:8001" ]
-    [ "$(grep -c ^PUT <<<"$output")" -eq 1 ]
+    watch_sync "$LAB/events"
+    [ "$(events_since "$LAB/events.before")" = "PUT /app/servers/web 192.0.2.31:8001" ]
 }
 
 @test "another address told by the settings, at a reload" {

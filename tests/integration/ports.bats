@@ -199,32 +199,29 @@ teardown() {
 
 @test "--ports internal: own address and exposed port, following network connect and disconnect" {
     agent --ports internal
-    lab_docker h1 network create one >/dev/null
-    lab_docker h1 network create two >/dev/null
+    lab_docker h1 network create aaa >/dev/null
+    lab_docker h1 network create home >/dev/null
     start plain -- app3:1
     start published -p 127.0.0.1:8096:80
-    start user --network one
-    local plain published
-    plain=$(address plain bridge)
-    published=$(address published bridge)
-    local others=("/app/servers/plain-80 $plain:80" "/app/servers/plain-443 $plain:443"
-        "/app/servers/published $published:80")
-    keys_become "${others[@]}" "/app/servers/user $(address user one):80"
+    start user --network home
+    local home other others
+    others=("/app/servers/plain-80 $(address plain bridge):80" "/app/servers/plain-443 $(address plain bridge):443"
+        "/app/servers/published $(address published bridge):80")
+    home=$(address user home)
+    keys_become "${others[@]}" "/app/servers/user $home:80"
     # The network that it was started in comes first, whatever else it is in.
-    lab_docker h1 network connect two user
-    local one two
-    one=$(address user one)
-    two=$(address user two)
+    lab_docker h1 network connect aaa user
+    other=$(address user aaa)
     nothing_under_way
-    keys_become "${others[@]}" "/app/servers/user $one:80"
-    lab_docker h1 network disconnect one user
-    keys_become "${others[@]}" "/app/servers/user $two:80"
-    lab_docker h1 network disconnect two user
+    keys_become "${others[@]}" "/app/servers/user $home:80"
+    lab_docker h1 network disconnect home user
+    keys_become "${others[@]}" "/app/servers/user $other:80"
+    lab_docker h1 network disconnect aaa user
     keys_become "${others[@]}"
     why_becomes no-address user 80/tcp
-    lab_docker h1 network connect one user
-    keys_become "${others[@]}" "/app/servers/user $(address user one):80"
-    lab_in h1 curl -sS -m 5 "http://$(address user one):80/"
+    lab_docker h1 network connect aaa user
+    keys_become "${others[@]}" "/app/servers/user $(address user aaa):80"
+    lab_in h1 curl -sS -m 5 "http://$(address user aaa):80/"
 }
 
 @test "--ports internal: --network host at the host's address, none and container:x not" {

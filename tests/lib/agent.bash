@@ -109,5 +109,5 @@ tell_all() {
         [[ ! -s $LAB/$host/agent.log ]] || sed "s/^/$host: /" "$LAB/$host/agent.log"
     done
     echo "events:"
-    tail -n 40 "$LAB/events" | grep -v /lab-mark
+    tail -n 40 "${EVENTS:-$LAB/events}" | grep -v /lab-mark
 }

@@ -8,7 +8,7 @@
 #   teardown() { one_host_clear; }
 #   teardown_file() { lab_down; }
 
-# shellcheck source=tests/lib/lab.bash
+# shellcheck disable=SC1091     # it is checked by itself
 . "$(dirname "${BASH_SOURCE[0]}")/lab.bash"
 
 # one_host_up [IMAGE...]

@@ -1240,7 +1240,26 @@ static void audit_that_is_older_than_a_change_is_no_news(void **state)
     assert_int_equal(publisher_counters(rig->publisher)->drift, 0);
 }
 
-/* The audit knows of no value that an unheard write may have changed. */
+/* Two writes at once: one goes unheard, the other one brings the publisher back, and with it an audit. */
+static void start_audit_after_unheard_write(Rig *rig, const char *key, const char *value)
+{
+    want(rig, key, value);
+    turn(rig);
+    want(rig, "/other", "1");
+    turn(rig);
+    assert_int_equal(rig->store->n_jobs, 2);
+    job_do(rig->store, &rig->store->jobs[0], LOSE_AFTER);
+    job_answer(rig->store, 0);
+    publisher_hold(rig->publisher);
+    job_do(rig->store, &rig->store->jobs[0], ANSWER);
+    job_answer(rig->store, 0);
+    turn(rig);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    assert_int_equal(rig->store->n_jobs, 1);
+    assert_int_equal(rig->store->jobs[0].kind, JOB_AUDIT);
+}
+
+/* The audit shows that the key is there, but not with which value. */
 static void audit_between_an_unheard_write_and_its_repetition(void **state)
 {
     Rig *rig = *state;
@@ -1248,14 +1267,10 @@ static void audit_between_an_unheard_write_and_its_repetition(void **state)
     start(rig);
     want(rig, "/a", "1");
     settle(rig);
-    want(rig, "/a", "2");
-    turn(rig);
-    job_do(rig->store, &rig->store->jobs[0], LOSE_AFTER);
-    job_answer(rig->store, 0);
+    start_audit_after_unheard_write(rig, "/a", "2");
     assert_value(rig, "/a", "2");
-    want(rig, "/a", "1"); /* and nothing is written for now */
-    publisher_hold(rig->publisher);
-    pass(rig, 12 * SECOND);
+    want(rig, "/a", "1");
+    job_answer(rig->store, 0);
     publisher_audit(rig->publisher);
     settle(rig);
     publisher_release(rig->publisher);
@@ -1346,11 +1361,7 @@ static void late_audit_from_before_the_lease_was_lost(void **state)
     Rig *rig = *state;
 
     start(rig);
-    want(rig, "/a", "1");
-    settle(rig);
-    rig->hold_when_lost = true;
-    publisher_audit(rig->publisher);
-    turn(rig);
+    start_audit_after_unheard_write(rig, "/a", "1");
     job_do(rig->store, &rig->store->jobs[0], ANSWER);
     lose_lease(rig);
     size_t i = find_job(rig, JOB_OPEN);
@@ -1678,7 +1689,7 @@ static void any_failure_ends_in_the_truth_v3(void **state)
 {
     (void)state;
     log_set_level(-1);
-    for (uint64_t seed = 1; seed <= 40; seed++)
+    for (uint64_t seed = 1; seed <= 25; seed++)
         live(true, seed);
 }
 
@@ -1686,7 +1697,7 @@ static void any_failure_ends_in_the_truth_v2(void **state)
 {
     (void)state;
     log_set_level(-1);
-    for (uint64_t seed = 1001; seed <= 1040; seed++)
+    for (uint64_t seed = 1001; seed <= 1025; seed++)
         live(false, seed);
 }
 

@@ -1,0 +1,3 @@
+module registrator/tests/bench/traffic
+
+go 1.19

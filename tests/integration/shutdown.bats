@@ -1,0 +1,171 @@
+#!/usr/bin/env bats
+# The units, under a real systemd: a machine that is a container, with the Docker engine of its host. Its
+# docker.service is a stand-in that, as the real one, stops the containers when it is stopped.
+
+bats_require_minimum_version 1.8.0
+load ../lib/lab
+
+AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
+
+setup_file() {
+    export BATS_TEST_TIMEOUT=180
+}
+
+setup() {
+    [ -s "$LAB_TOOLS/machine.tar" ] || skip "there is no build/tools/machine.tar: run tests/setup"
+    lab_up
+    lab_host etcd 192.0.2.2
+    lab_etcd etcd etcd 3.4
+    lab_host h1 192.0.2.11
+    lab_dockerd h1
+    lab_image h1 app:1
+    machine_image
+    machine_start
+    lab_docker h1 run -d -P --name web1 app:1
+    lab_docker h1 run -d -P --name web2 app:1
+    wait_for 10 keys_are h1
+}
+
+teardown() {
+    if [[ -z $BATS_TEST_COMPLETED && -s ${LAB:-}/id ]]; then
+        lab_docker h1 exec machine journalctl -b --no-pager 2>/dev/null | tail -n 60
+        lab_docker h1 logs machine 2>&1 | tail -n 40
+    fi
+    lab_down
+}
+
+# What `make install` installs, on top of a Debian, with the settings that an operator would make.
+machine_image() {
+    local root=$LAB/machine units=$LAB/machine/etc/systemd/system
+    mkdir -p "$root"
+    tar -C "$root" -xf "$LAB_TOOLS/machine.tar"
+    make -s -C "$(dirname "$(dirname "$AGENT")")" DESTDIR="$root" install >"$LAB/install.log" 2>&1
+    mkdir -p "$units/multi-user.target.wants" "$root/usr/local/lib/sysusers.d"
+    sed -i -e '/^\[etcd\]/a endpoints = http://192.0.2.2:2379' -e '/^\[registry\]/a ttl = 10' \
+        "$root/usr/local/etc/registrator/registrator.conf"
+    cat >"$units/docker.service" <<'UNIT'
+[Unit]
+Description=Stand-in for Docker
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/usr/bin/docker stop -t 3 web1 web2
+[Install]
+WantedBy=multi-user.target
+UNIT
+    ln -s ../docker.service "$units/multi-user.target.wants/docker.service"
+    ln -s /usr/local/lib/systemd/system/registrator.service "$units/multi-user.target.wants/registrator.service"
+    # The group that Docker's package makes.
+    echo "g docker $(stat -c %g "$LAB/h1/docker.sock")" >"$root/usr/local/lib/sysusers.d/docker.conf"
+    echo machine >"$root/etc/hostname"
+    tar -C "$root" -c . | lab_docker h1 import - machine:1 >/dev/null
+    rm -rf "$root"
+}
+
+machine_start() {
+    # cgroup v2 as a whole, or of v1 the hierarchy that is systemd's own: in the rest it would leave directories.
+    local cgroup=/sys/fs/cgroup
+    [[ -e $cgroup/cgroup.controllers ]] || cgroup=/sys/fs/cgroup/systemd
+    lab_docker h1 run -d --name machine --network host --stop-signal SIGRTMIN+3 --cap-add SYS_ADMIN \
+        --security-opt seccomp=unconfined --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock \
+        -v "$cgroup:$cgroup:rw" -v "$LAB/h1/docker.sock:/run/docker.sock" \
+        -v "$(command -v docker):/usr/bin/docker:ro" -e container=docker machine:1 /lib/systemd/systemd >/dev/null
+    wait_for 30 machine_is_up
+}
+
+machine() {
+    lab_docker h1 exec machine "$@"
+}
+
+machine_is_up() {
+    machine systemctl is-active registrator.service registrator-shutdown.service docker.service
+}
+
+machine_is_down() {
+    [[ $(lab_docker h1 inspect -f '{{.State.Running}}' machine) == false ]]
+}
+
+record() {
+    watch3_start "$LAB/watch"
+    lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --filter event=kill \
+        --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
+    # Docker says nothing of when it has begun to listen.
+    sleep 1
+}
+
+# Each key went before its container was signalled, by a second at least.
+keys_went_first() {
+    local name withdrawn stopped
+    watch_sync "$LAB/watch"
+    for name in web1 web2; do
+        withdrawn=$(awk -v key="/app/servers/$name" '$1 == "DELETE" && $2 == key { print $NF }' "$LAB/watch")
+        stopped=$(awk -v name="$name" '$2 == name { printf "%.3f", $1 / 1e9; exit }' "$LAB/events")
+        echo "$name: withdrawn $withdrawn, stopped $stopped"
+        awk -v a="$withdrawn" -v b="$stopped" 'BEGIN { exit !(a > 0 && b - a > 1) }' </dev/null
+    done
+}
+
+@test "a restart, reload, stop and start of the unit touches no key; its sandbox holds" {
+    record
+    machine systemctl restart registrator
+    machine systemctl reload registrator
+    machine systemctl stop registrator
+    machine systemctl is-active registrator-shutdown
+    machine systemctl start registrator
+    machine systemctl kill -s KILL registrator
+    wait_for 10 machine_is_up
+    sleep 3
+    [ -z "$(watch_events "$LAB/watch")" ]
+
+    # Not root, ready only when its keys stand, and what it tells systemd is for people.
+    [ "$(machine stat -c '%U %G %a' /run/registrator/control.sock)" = "registrator registrator 660" ]
+    local pid
+    pid=$(machine systemctl show -P MainPID registrator)
+    [ "$(machine stat -c %U "/proc/$pid")" = registrator ]
+    machine grep -x 'CapEff:.0*' "/proc/$pid/status"
+    machine grep -x 'NoNewPrivs:.1' "/proc/$pid/status"
+    machine grep -x 'Seccomp:.2' "/proc/$pid/status"
+    run machine systemctl show -P StatusText registrator
+    [[ $output == *"2 keys of 3 running containers"* ]]
+    machine /usr/local/bin/registrator status | grep 'web1 *registered'
+}
+
+@test "systemctl poweroff: the keys go first, then the containers" {
+    record
+    machine systemctl poweroff || true
+    wait_for 60 machine_is_down
+    keys_went_first
+    [ "$(lab_docker h1 ps -q | wc -l)" -eq 0 ]
+}
+
+@test "systemctl reboot: the same, and up again the host is in; what was drained stays out" {
+    machine /usr/local/bin/registrator drain web1
+    run keys3 /app/
+    [[ ${#lines[@]} -eq 1 && $output == "/app/servers/web2 "* ]]
+    machine /usr/local/bin/registrator undrain web1
+    wait_for 5 keys_are h1
+    record
+    machine systemctl reboot || true
+    wait_for 60 machine_is_down
+    keys_went_first
+    lab_docker h1 start machine web1 web2
+    wait_for 30 machine_is_up
+    wait_for 10 keys_are h1
+
+    # The operator's drain outlives a reboot.
+    machine /usr/local/bin/registrator drain
+    [ -z "$(keys3 /app/)" ]
+    machine systemctl reboot || true
+    wait_for 60 machine_is_down
+    lab_docker h1 start machine web1 web2
+    wait_for 30 machine_is_up
+    wait_for 10 drained
+    [ -z "$(keys3 /app/)" ]
+    machine /usr/local/bin/registrator undrain
+    wait_for 5 keys_are h1
+}
+
+drained() {
+    machine /usr/local/bin/registrator explain web1 | grep drained
+}
