@@ -378,6 +378,14 @@ static void sink_unwant(void *userdata, const CatalogEntry *entry, const char *k
     publisher_unwant(agent->publisher, key, after);
 }
 
+static void sink_duplicate(void *userdata, const CatalogEntry *entry, const char *key)
+{
+    (void)userdata;
+    log_write(LOG_WARNING, 0, LOG_EVENT_CONFLICT, owner_name(entry), entry->id, key,
+              "Key %s of container %s is another container's of this host already, waiting until it goes", key,
+              owner_name(entry));
+}
+
 static bool sink_inspect(void *userdata, const char *id, uint64_t ticket)
 {
     Agent *agent = userdata;
@@ -760,6 +768,7 @@ int agent_new(Agent **ret, Settings *settings, int argc, char **argv, bool dry_r
     r = catalog_new(&agent->catalog, &agent->rules, settings->docker_environment,
                     &(CatalogSink){ .want = sink_want,
                                     .unwant = sink_unwant,
+                                    .duplicate = sink_duplicate,
                                     .inspect = sink_inspect,
                                     .userdata = agent });
     if (r < 0)

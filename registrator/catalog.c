@@ -91,10 +91,10 @@ static void release_key(Catalog *catalog, CatalogEntry *entry, const char *key)
     free(claim);
 }
 
-static const Record *find_record(const Records *records, const char *key)
+static const Record *find_record(const Records *records, Reason reason, const char *key)
 {
     for (size_t i = 0; i < records->n_items; i++)
-        if (records->items[i].reason == REASON_NONE && strcmp(records->items[i].key, key) == 0)
+        if (records->items[i].reason == reason && strcmp(records->items[i].key, key) == 0)
             return &records->items[i];
     return NULL;
 }
@@ -172,9 +172,11 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
     for (size_t i = 0; i < new.n_items; i++) {
         const Record *record = &new.items[i], *before;
 
+        if (record->reason == REASON_DUPLICATE && !find_record(&old, REASON_DUPLICATE, record->key))
+            catalog->sink.duplicate(catalog->sink.userdata, entry, record->key);
         if (record->reason != REASON_NONE)
             continue;
-        before = find_record(&old, record->key);
+        before = find_record(&old, REASON_NONE, record->key);
         if (!before)
             successor = record->key;
         if (before && strcmp(before->value, record->value) == 0)
@@ -185,7 +187,7 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
     for (size_t i = 0; i < old.n_items; i++) {
         const Record *record = &old.items[i];
 
-        if (record->reason != REASON_NONE || find_record(&new, record->key))
+        if (record->reason != REASON_NONE || find_record(&new, REASON_NONE, record->key))
             continue;
         catalog->sink.unwant(catalog->sink.userdata, entry, record->key, successor);
         release_key(catalog, entry, record->key);

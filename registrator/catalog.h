@@ -45,6 +45,8 @@ typedef struct CatalogSink {
     /* key should be no more. after: a key of the same container that takes its place and should be there
      * first, or NULL. */
     void (*unwant)(void *userdata, const CatalogEntry *entry, const char *key, const char *after);
+    /* The key is another container's of this host, which came first: this one waits. Once, until that changes. */
+    void (*duplicate)(void *userdata, const CatalogEntry *entry, const char *key);
     /* The container is to be inspected; the answer goes to catalog_inspected() with this ticket. Returns
      * false if it cannot be asked for now. */
     bool (*inspect)(void *userdata, const char *id, uint64_t ticket);

@@ -130,6 +130,8 @@ static char *describe_record(const cJSON *record, size_t width)
         r = describe_registered(text_of(record, "key"), text_of(record, "value"), width, &text);
     else if (strcmp(state, "conflict") == 0)
         r = asprintf(&text, "%s is held with value %s", text_of(record, "key"), text_of(record, "holder"));
+    else if (strcmp(state, "out") == 0 && *text_of(record, "key") != '\0')
+        r = asprintf(&text, "%s: %s", text_of(record, "key"), text_of(record, "text"));
     else if (strcmp(state, "out") == 0)
         r = asprintf(&text, "%d/%s: %s", cJSON_GetObjectItem(record, "port")->valueint, text_of(record, "protocol"),
                      text_of(record, "text"));

@@ -94,15 +94,15 @@ chosen() {
         [ "$(grep -c "warning: " "$LAB/$host/agent.log")" -eq 0 ]
     done
 
-    # Another API: --etcd-api; another etcd: what that one has.
+    # Another API: --etcd-api; another etcd, without v2: what that one has.
     ETCD=v34 agent v34 --etcd-api v2
     ETCD=v34 wait_for 10 has_key keys2 v34 auto
     wait_for 5 chosen v34 "v2 (3.4.23, as set) at http://"
     : >"$LAB/v23/agent.log"
     lab_etcd_stop v23
-    lab_etcd upgraded v23 3.5
+    lab_etcd upgraded v23 3.6
     ETCD=upgraded wait_for 10 has_key keys3 v23 auto
-    wait_for 5 chosen v23 "v3 (3.5."
+    wait_for 5 chosen v23 "v3 (3.6."
 }
 
 # refused HOST TEXT: the only warning, and what systemd is told, too; the agent lives.

@@ -34,6 +34,8 @@ setup() {
 teardown() {
     [[ -n $BATS_TEST_COMPLETED ]] || tell_all
     lab_signal agent-h1 CONT 2>/dev/null || true
+    lab_signal agent-h2 CONT 2>/dev/null || true
+    lab_stop_group relay KILL
     lab_agent_stop h1
     lab_agent_stop h2
     lab_mend h1
@@ -154,39 +156,71 @@ told() {
     events_are along "PUT along $value" "DELETE along" "PUT along $(mapped h2 along)"
 }
 
-@test "an event stream that hangs: the resync sees what it did not tell, and it is made anew" {
-    local stream
+# relay: a way to h1's Docker at tcp://127.0.0.1:2375 that can be disturbed.
+relay() {
     LAB_NETNS=$LAB_ID-h1 lab_spawn relay "$LAB/relay.log" \
         socat TCP-LISTEN:2375,bind=127.0.0.1,fork,reuseaddr "UNIX-CONNECT:$LAB/h1/docker.sock"
+}
+
+# The agent's first connection is the one that has become its stream of events; lists and inspects
+# have others.
+relay_signal_stream() {
+    kill -s "$1" "$(pgrep -o -P "$(lab_pid relay)")"
+}
+
+@test "an event stream that hangs: the resync sees what it did not tell, and it is made anew" {
+    local old
+    relay
     agent_of h1 --docker tcp://127.0.0.1:2375 --resync 2
     start h1 relay-goes app:1
-    # The first connection has become the stream; lists and inspects have others.
-    stream=$(pgrep -o -P "$(lab_pid relay)")
-    kill -s STOP "$stream"
+    start h1 relay-moves app:1
+    old=$(mapped h1 relay-moves)
+    relay_signal_stream STOP
     lab_docker h1 rm -f relay-goes
+    lab_docker h1 restart relay-moves
     lab_docker h1 run -d -P --name relay-comes app:1
+    [ "$(mapped h1 relay-moves)" != "$old" ]
     wait_for 10 keys_are h1
     wait_for 5 said h1 "connecting anew"
+    wait_for 5 said h1 "Connected to Docker" 2
     start h1 relay-after app:1
-    kill -s KILL "$stream"
+    relay_signal_stream KILL
+    # The same by a connection that breaks.
     lab_stop_group relay
+    wait_for 5 said h1 "http://127.0.0.1:2375: "
+    lab_docker h1 rm -f relay-comes
+    lab_docker h1 restart relay-moves
+    lab_docker h1 pause relay-after
+    relay
+    wait_for 10 keys_are h1
 }
 
 @test "stopped with SIGSTOP for longer than the TTL: then all is right, and the dead do not come back" {
-    agent_of h1
-    start h1 frozen-stays app:1
-    start h1 frozen-goes app:1
-    lab_signal agent-h1 STOP
-    lab_docker h1 rm -f frozen-goes
-    lab_docker h1 run -d -P --name frozen-comes app:1
-    wait_for $((TTL_S + 3)) gone frozen-stays
-    wait_for 5 gone frozen-goes
+    # h1's agent does not even hear then what happened meanwhile.
+    relay
+    agent_of h1 --docker tcp://127.0.0.1:2375 --resync 3600
+    agent_of h2
+    local host
+    for host in h1 h2; do
+        start "$host" "frozen-stays-$host" app:1
+        start "$host" "frozen-goes-$host" app:1
+        lab_signal "agent-$host" STOP
+    done
+    relay_signal_stream STOP
+    for host in h1 h2; do
+        lab_docker "$host" rm -f "frozen-goes-$host"
+        lab_docker "$host" run -d -P --name "frozen-comes-$host" app:1
+    done
+    wait_for $((TTL_S + 3)) gone frozen-
     lab_signal agent-h1 CONT
-    wait_for 5 keys_are h1
-    heartbeats 1
-    keys_are h1
-    said h1 "time to live of $TTL_S s ended" 1
-    [ "$(events frozen-goes | tr '\n' ' ' | tr -d '0-9.:')" = "PUT frozen-goes  DELETE frozen-goes " ]
+    lab_signal agent-h2 CONT
+    wait_for 10 keys_are h1 h2
+    heartbeats 2
+    keys_are h1 h2
+    for host in h1 h2; do
+        said "$host" "time to live of $TTL_S s ended" 1
+        [ "$(events "frozen-goes-$host" | cut -d ' ' -f 1)" = $'PUT\nDELETE' ]
+    done
 }
 
 @test "an agent killed for good, a host whose power failed: the keys are gone within the TTL and 2 s" {

@@ -104,6 +104,14 @@ static void on_unwant(void *userdata, const CatalogEntry *entry, const char *key
     rig_log(rig, "-%s%s%s ", key, after ? ">" : "", after ? after : "");
 }
 
+static void on_duplicate(void *userdata, const CatalogEntry *entry, const char *key)
+{
+    Rig *rig = userdata;
+
+    assert_string_not_equal(rig_find(rig, key)->id, entry->id);
+    rig_log(rig, "=%s ", key);
+}
+
 static bool on_ask(void *userdata, const char *id, uint64_t ticket)
 {
     Rig *rig = userdata;
@@ -133,7 +141,7 @@ static Template *compiled(const char *text)
 
 static void rig_open(Rig *rig, bool environment)
 {
-    CatalogSink sink = { .want = on_want, .unwant = on_unwant, .inspect = on_ask, .userdata = rig };
+    CatalogSink sink = { .want = on_want, .unwant = on_unwant, .duplicate = on_duplicate, .inspect = on_ask, .userdata = rig };
 
     *rig = (Rig){
         .key = compiled("/app/{service}/{name}"),
@@ -1018,7 +1026,11 @@ static void second_container_waits_for_the_key(void **state)
     assert_int_equal(entry_of(rig, 2)->records.items[0].reason, REASON_DUPLICATE);
     tell(rig, 1, ACTION_PAUSE);
     assert_string_equal(rig->log, "-" WEB " +" WEB "=192.0.2.1:2 ");
+    rig_forget_log(rig);
     tell(rig, 1, ACTION_UNPAUSE);
+    assert_string_equal(rig->log, "=" WEB " "); /* told, once */
+    tell(rig, 1, ACTION_HEALTHY);
+    assert_string_equal(rig->log, "=" WEB " ");
     assert_wanted(rig, WEB, "192.0.2.1:2");
     rig_forget_log(rig);
     tell(rig, 2, ACTION_DESTROY);

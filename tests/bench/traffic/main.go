@@ -1,7 +1,7 @@
 // The two ends of a rolling replacement: servers that end in different ways, and a constant load that
 // counts every request which fails.
 //
-//	traffic serve exit|close|keep                      on port 80
+//	traffic serve exit|close|keep MILLISECONDS         on port 80; what a request takes
 //	traffic load URL REQUESTS-PER-SECOND               until SIGTERM or SIGINT; then prints a summary
 package main
 
@@ -21,12 +21,11 @@ import (
 )
 
 const (
-	serviceTime = 20 * time.Millisecond // of a request
-	goodbye     = 2 * time.Second
-	patience    = 10 * time.Second // of a client
+	goodbye  = 2 * time.Second
+	patience = 10 * time.Second // of a client
 )
 
-func serve(mode string) error {
+func serve(mode string, serviceTime time.Duration) error {
 	name, err := os.Hostname()
 	if err != nil {
 		return err
@@ -139,14 +138,15 @@ func load(url string, rate int) error {
 }
 
 func main() {
-	err := fmt.Errorf("usage: traffic serve exit|close|keep | traffic load URL RATE")
-	switch {
-	case len(os.Args) == 3 && os.Args[1] == "serve":
-		err = serve(os.Args[2])
-	case len(os.Args) == 4 && os.Args[1] == "load":
-		rate, bad := strconv.Atoi(os.Args[3])
-		if bad == nil && rate > 0 {
-			err = load(os.Args[2], rate)
+	err := fmt.Errorf("usage: traffic serve exit|close|keep MILLISECONDS | traffic load URL RATE")
+	if len(os.Args) == 4 {
+		number, bad := strconv.Atoi(os.Args[3])
+		switch {
+		case bad != nil || number < 0:
+		case os.Args[1] == "serve":
+			err = serve(os.Args[2], time.Duration(number)*time.Millisecond)
+		case os.Args[1] == "load" && number > 0:
+			err = load(os.Args[2], number)
 		}
 	}
 	if err != nil {
