@@ -102,8 +102,7 @@ static int address_rank(const struct ifaddrs *entry)
     if (!entry->ifa_addr || !address_bytes(entry->ifa_addr))
         return 0;
     /* Who names the loopback interface means its addresses. */
-    if (!is_global(entry->ifa_addr) &&
-        !((entry->ifa_flags & IFF_LOOPBACK) && is_loopback(entry->ifa_addr)))
+    if (!is_global(entry->ifa_addr) && !((entry->ifa_flags & IFF_LOOPBACK) && is_loopback(entry->ifa_addr)))
         return 0;
     if (entry->ifa_addr->sa_family == AF_INET)
         return 4;
@@ -182,8 +181,7 @@ static bool route_source(SourceAddress *ret, const struct sockaddr *remote, sock
     /* A temporary address (RFC 8981) changes by the day. */
     if (remote->sa_family == AF_INET6) {
         int preference = IPV6_PREFER_SRC_PUBLIC;
-        int r =
-            setsockopt(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, &preference, sizeof(preference));
+        int r = setsockopt(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, &preference, sizeof(preference));
         if (r < 0)
             return false;
     }
@@ -223,8 +221,7 @@ static bool route_source_family(SourceAddress *ret, int family, const struct soc
 
 /* etcd in a container on this host, or on this host itself, says nothing of the way out: then the
  * default route has to. */
-static bool find_family(SourceAddress *ret, int family, const struct sockaddr *remote,
-                        bool *ret_by_remote)
+static bool find_family(SourceAddress *ret, int family, const struct sockaddr *remote, bool *ret_by_remote)
 {
     bool by_remote = remote && remote->sa_family == family;
 
@@ -302,8 +299,7 @@ int host_address_find(HostAddress *ret, const char *advertise, const struct sock
 /* Would this character, right beside an address, make it another one or no address? */
 static bool joins(char c, bool v6)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-           (v6 && c == ':');
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || (v6 && c == ':');
 }
 
 bool address_in_text(const char *text, const char *address)
@@ -328,8 +324,7 @@ bool local_address_in_text(const char *text)
     for (struct ifaddrs *i = interfaces; i; i = i->ifa_next) {
         char address[INET6_ADDRSTRLEN];
 
-        if (address_to_text(i->ifa_addr, address) && !is_loopback(i->ifa_addr) &&
-            address_in_text(text, address))
+        if (address_to_text(i->ifa_addr, address) && !is_loopback(i->ifa_addr) && address_in_text(text, address))
             return true;
     }
     return false;

@@ -1,13 +1,16 @@
 #include "agent.h"
 
 #include "address.h"
+#include "backoff.h"
 #include "catalog.h"
 #include "control.h"
 #include "docker.h"
 #include "exit_status.h"
 #include "log.h"
-#include "publisher.h"
+#include "metrics.h"
+#include "publishers.h"
 #include "rules.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 #include <malloc.h>
@@ -18,7 +21,10 @@
 #include <time.h>
 
 enum {
-    INSPECT_RETRY_US = 1000000, /* after an inspect that got no good answer */
+    INSPECT_DELAY_US = 1000000, /* of what a list has told well enough for now */
+    /* After an inspect that got no good answer; the cap is for those that never get one. */
+    INSPECT_RETRY_MS = 1000,
+    INSPECT_RETRY_MAX_MS = 30000,
 };
 
 struct Agent {
@@ -29,24 +35,30 @@ struct Agent {
     Rules rules;
     const char **labels; /* behind rules.labels */
     HostAddress address;
-    char *engine_id; /* NULL: Docker has not been reached yet */
+    char *engine_id; /* NULL: as yet unknown */
 
     sd_event *event;
     Docker *docker;
     Catalog *catalog;
-    Publisher *publisher;
+    Publishers *publishers; /* NULL: Docker has not been reached yet */
     Control *control; /* NULL in a dry run */
     sd_event_source *expiry, *grace, *inspect_retry;
+    Backoff inspect_backoff;
 
     bool listing; /* a list is under way */
     bool listed; /* Docker's list has come at least once */
     bool first_list; /* of this connection: what it shows is no drift */
+    bool trim; /* a list has come since memory was given back */
     bool heard; /* the first list's containers were inspected, as far as Docker answered */
-    bool settled; /* each of them was */
-    bool address_missing; /* said so in the log */
+    uint64_t heard_us; /* CLOCK_BOOTTIME, since when */
+    bool settled; /* keys of an earlier run that nobody wants have been dropped */
+    bool address_failed; /* said so in the log */
     bool ready;
-    bool etcd_lost; /* said so in the log */
     char *docker_why; /* why Docker is away, or NULL */
+    bool docker_told; /* said in the log that Docker is there: its list has come */
+    bool docker_lost; /* said so in the log */
+    AgentCounters counters;
+    uint64_t docker_away_us; /* since when there is no list to be had; 0: there is */
     char *status; /* last told to systemd */
 };
 
@@ -66,20 +78,26 @@ static void arm(sd_event_source *source, uint64_t wait_us)
 
 /* What systemd is told. */
 
+static bool has_address(const HostAddress *address)
+{
+    return *address->address4 != '\0' || *address->address6 != '\0';
+}
+
 static int make_status(Agent *agent, char **ret)
 {
-    const char *why = agent->publisher ? publisher_why(agent->publisher) : "";
+    const char *why = agent->publishers ? publishers_why(agent->publishers) : "";
 
     if (agent->docker_why)
         return asprintf(ret, "Docker is away: %s", agent->docker_why);
-    if (!agent->publisher || !agent->listed)
+    if (!agent->publishers || !agent->listed)
         return asprintf(ret, "Connecting to Docker at %s", docker_url(agent->docker));
     if (*why != '\0')
         return asprintf(ret, "etcd is away: %s", why);
-    if (agent->address_missing)
+    if (agent->address_failed && !has_address(&agent->address))
         return asprintf(ret, "No address to advertise: set --advertise");
-    return asprintf(ret, "%zu keys of %zu running containers in %s", publisher_settled(agent->publisher),
-                    catalog_running(agent->catalog), store_describe(publisher_store(agent->publisher)));
+    return asprintf(ret, "%zu keys of %zu running containers in %s%s", publishers_settled(agent->publishers),
+                    catalog_running(agent->catalog), publishers_describe(agent->publishers),
+                    catalog_is_host_drained(agent->catalog) ? "; the host is drained" : "");
 }
 
 static void update_status(Agent *agent)
@@ -90,6 +108,7 @@ static void update_status(Agent *agent)
         status = NULL;
         return;
     }
+    utf8_make_printable(status); /* a line break in a peer's error would begin another assignment */
     if (agent->status && strcmp(status, agent->status) == 0)
         return;
     (void)sd_notifyf(0, "STATUS=%s", status);
@@ -100,14 +119,15 @@ static void update_status(Agent *agent)
 /* Ready: the first list is published; or what keeps us from it is not ours to mend. */
 static void check_ready(Agent *agent)
 {
-    bool published = agent->heard && publisher_state(agent->publisher) == PUBLISHER_ONLINE &&
-                     publisher_is_idle(agent->publisher);
-    bool hindered = agent->docker_why || (agent->publisher && *publisher_why(agent->publisher) != '\0');
+    PublishersProgress progress =
+        agent->publishers ? publishers_progress(agent->publishers, agent->heard) : PUBLISHERS_BUSY;
+    bool published = progress == PUBLISHERS_DONE;
+    bool hindered = agent->docker_why || progress == PUBLISHERS_HINDERED;
 
     update_status(agent);
     if (agent->dry_run && (published || hindered)) {
         if (hindered)
-            log_error("%s", agent->docker_why ? agent->docker_why : publisher_why(agent->publisher));
+            log_error("%s", agent->docker_why ? agent->docker_why : publishers_why(agent->publishers));
         (void)sd_event_exit(agent->event, hindered ? EXIT_NOT_POSSIBLE : EXIT_SUCCESS);
         return;
     }
@@ -118,11 +138,6 @@ static void check_ready(Agent *agent)
 }
 
 /* The advertised address. */
-
-static bool has_address(const HostAddress *address)
-{
-    return *address->address4 != '\0' || *address->address6 != '\0';
-}
 
 static bool same_address(const HostAddress *a, const HostAddress *b)
 {
@@ -139,7 +154,7 @@ static void find_address(Agent *agent)
 {
     struct sockaddr_storage remote;
     HostAddress found;
-    bool known = etcd_remote(store_etcd(publisher_store(agent->publisher)), &remote);
+    bool known = publishers_remote(agent->publishers, &remote);
     int r = host_address_find(&found, agent->settings->advertise, known ? (struct sockaddr *)&remote : NULL);
 
     /* Where there is no default route, the one to etcd may still tell. */
@@ -147,14 +162,18 @@ static void find_address(Agent *agent)
         return;
     if (r < 0) {
         /* What was advertised stays: an interface that is down for a moment takes no container away. */
-        if (!agent->address_missing && !has_address(&agent->address))
-            log_error_errno(r, "Found no address to advertise (%s): %m; set --advertise to this host's address "
-                               "or interface",
-                            agent->settings->advertise ? agent->settings->advertise : "no route says which");
-        agent->address_missing = !has_address(&agent->address);
+        if (!agent->address_failed)
+            log_error_errno(r,
+                            "Found no address to advertise (%s): %m; %s; set --advertise to this host's address "
+                            "or interface",
+                            agent->settings->advertise ? agent->settings->advertise : "no route says which",
+                            has_address(&agent->address)
+                                ? "the old one stays"
+                                : "no key is written, and what an earlier run has left goes after --docker-grace");
+        agent->address_failed = true;
         return;
     }
-    agent->address_missing = false;
+    agent->address_failed = false;
     if (same_address(&found, &agent->address))
         return;
     agent->address = found;
@@ -182,73 +201,92 @@ static const char *advertised_address(void *userdata)
     return *agent->address.address4 != '\0' ? agent->address.address4 : agent->address.address6;
 }
 
-/* The publisher and its store. */
+/* The publishers and their stores. */
+
+/* Do records carry the advertised address? */
+static bool shows_address(const Settings *settings)
+{
+    return settings->ports == PORTS_PUBLISHED &&
+           (template_uses(settings->value, FIELD_ADDRESS) || template_uses(settings->key, FIELD_ADDRESS));
+}
+
+/* What an earlier run has left and nobody wants goes when it is known what is wanted: not while an inspect fails,
+ * which may be of the container that a key belongs to, nor while there is no address to make values of; but not
+ * later than what is kept while Docker is away. */
+static void check_settled(Agent *agent)
+{
+    uint64_t grace_us = (uint64_t)agent->settings->docker_grace_s * 1000000;
+    bool known =
+        catalog_unanswered(agent->catalog) == 0 && (!shows_address(agent->settings) || has_address(&agent->address));
+
+    if (agent->settled || !agent->heard || (!known && boottime_us(agent) - agent->heard_us < grace_us))
+        return;
+    agent->settled = true;
+    publishers_drop_orphans(agent->publishers);
+}
 
 /* Has Docker been heard out: the list, and the inspects that it gave rise to? */
 static void check_heard(Agent *agent)
 {
     if (!agent->listed || agent->listing || catalog_waiting(agent->catalog) > 0)
         return;
+    if (!agent->heard)
+        agent->heard_us = boottime_us(agent);
     agent->heard = true;
     agent->first_list = false;
-    (void)malloc_trim(0); /* parsing leaves many small holes */
-    publisher_release(agent->publisher);
-    /* An inspect that failed may be of the container that a key found in etcd belongs to. */
-    if (!agent->settled && catalog_unanswered(agent->catalog) == 0) {
-        agent->settled = true;
-        publisher_drop_orphans(agent->publisher);
+    publishers_release(agent->publishers);
+    check_settled(agent);
+    if (catalog_unanswered(agent->catalog) == 0) {
+        backoff_reset(&agent->inspect_backoff);
+        if (agent->trim)
+            (void)malloc_trim(0); /* parsing so much leaves many small holes */
+        agent->trim = false;
     }
     check_ready(agent);
 }
 
-static void on_publisher_state(void *userdata, PublisherState state, const char *why)
+static void on_publishers_changed(void *userdata, bool online, bool lost)
 {
     Agent *agent = userdata;
-    bool lost = *why != '\0' && (state == PUBLISHER_CLOSED || state == PUBLISHER_DEGRADED);
 
-    if (lost && !agent->etcd_lost)
-        log_write(LOG_WARNING, 0, LOG_EVENT_ETCD_LOST, NULL, NULL, NULL, "%s", why);
-    else if (lost)
-        log_debug("%s", why);
-    if (lost)
-        agent->etcd_lost = true;
-    if (state == PUBLISHER_ONLINE) {
-        log_info("Publishing to %s", store_describe(publisher_store(agent->publisher)));
-        agent->etcd_lost = false;
+    /* Lost: for status to name what is really missing, which is etcd. */
+    if (online || (lost && !has_address(&agent->address)))
         find_address(agent);
-    } else if (lost && !has_address(&agent->address)) {
-        /* For status to name what is really missing, which is etcd. */
-        find_address(agent);
-    }
+    check_settled(agent);
     check_ready(agent);
 }
 
-static void on_lease_lost(void *userdata)
+static bool on_lease_lost(void *userdata)
 {
     Agent *agent = userdata;
 
     /* Whoever was away for so long may have missed what Docker did meanwhile: hear it before writing. */
     if (!docker_connected(agent->docker))
-        return;
-    publisher_hold(agent->publisher);
+        return false;
     docker_list(agent->docker);
+    return true;
 }
 
 static void on_heartbeat(void *userdata)
 {
     find_address(userdata);
+    check_settled(userdata);
     update_status(userdata);
 }
 
-static void on_planned(void *userdata, const char *what, const char *key, const char *value, const char *holder)
+static void on_planned(void *userdata, const char *what, const char *key, const char *value, const char *holder,
+                       const char *where)
 {
     (void)userdata;
-    printf("%s %s", what, key);
-    if (value)
-        printf(" %s", value);
-    if (holder)
-        printf(" (there now: %s)", holder);
-    printf("\n");
+    CLEANUP_FREE char *line = NULL;
+
+    if (asprintf(&line, "%s %s%s%s%s%s%s%s", what, key, value ? " " : "", value ? value : "",
+                 holder ? " (there now: " : "", holder ? holder : "", holder ? ")" : "", where) < 0) {
+        line = NULL;
+        return;
+    }
+    utf8_make_printable(line); /* the holder's value is anybody's */
+    printf("%s\n", line);
 }
 
 static void on_idle(void *userdata)
@@ -281,13 +319,12 @@ static size_t strv_length(char *const *strings)
     return n;
 }
 
-static int make_store(Agent *agent, int64_t previous_lease, Store **ret)
+static int make_store(void *userdata, StoreApi api, int64_t previous_lease, Store **ret)
 {
+    Agent *agent = userdata;
     const Settings *settings = agent->settings;
     CLEANUP_FREE char *identity = NULL;
     CLEANUP_FREE char *directory = rules_directory(settings);
-    bool shows_address = settings->ports == PORTS_PUBLISHED && (template_uses(settings->value, FIELD_ADDRESS) ||
-                                                                template_uses(settings->key, FIELD_ADDRESS));
     int r = make_identity(agent, &identity);
 
     if (r < 0)
@@ -301,7 +338,7 @@ static int make_store(Agent *agent, int64_t previous_lease, Store **ret)
                                    .key = settings->etcd_key,
                                    .user = settings->etcd_user,
                                    .password = settings->etcd_password },
-                         .api = settings->etcd_api,
+                         .api = api,
                          .ttl_s = settings->ttl_s,
                          .identity = identity,
                          .layout = template_prefix(settings->key),
@@ -309,9 +346,10 @@ static int make_store(Agent *agent, int64_t previous_lease, Store **ret)
                          .nudge = settings->etcd_nudge,
                          .read_only = agent->dry_run,
                          .previous_lease = previous_lease,
-                         .is_own_value = shows_address ? is_own_value : NULL,
+                         .is_own_value = shows_address(settings) ? is_own_value : NULL,
                          .address = advertised_address,
                          .userdata = agent,
+                         .counters = &agent->counters.store,
                      });
 }
 
@@ -325,32 +363,24 @@ static PublisherConfig publisher_config(const Agent *agent)
     };
 }
 
-static const PublisherHandlers publisher_handlers = {
-    .state_changed = on_publisher_state,
+static const PublishersHandlers publishers_handlers = {
+    .make_store = make_store,
+    .changed = on_publishers_changed,
     .lease_lost = on_lease_lost,
     .heartbeat = on_heartbeat,
     .planned = on_planned,
     .idle = on_idle,
 };
 
-/* The store's lease carries the engine's identity: without having met Docker there is nothing to open. */
-static int make_publisher(Agent *agent)
+/* A store's lease carries the engine's identity: without having met Docker there is nothing to open. */
+static int make_publishers(Agent *agent, bool new_stores)
 {
-    CLEANUP(store_free_p) Store *store = NULL;
     PublisherConfig config = publisher_config(agent);
-    int64_t previous = agent->publisher ? store_lease(publisher_store(agent->publisher)) : 0;
-    int r = make_store(agent, previous, &store);
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    if (agent->publisher) {
-        publisher_reconfigure(agent->publisher, TAKE_PTR(store), &config);
-        return 0;
-    }
-    r = publisher_new(&agent->publisher, agent->event, store, &config, &publisher_handlers, agent);
-    if (r >= 0)
-        store = NULL;
-    return r;
+    if (!agent->publishers)
+        r = publishers_new(&agent->publishers, agent->event, &publishers_handlers, agent);
+    return r < 0 ? r : publishers_configure(agent->publishers, agent->settings->etcd_api, &config, new_stores);
 }
 
 /* The catalog's wishes. */
@@ -363,7 +393,7 @@ static const char *owner_name(const CatalogEntry *entry)
 static void sink_want(void *userdata, const CatalogEntry *entry, const char *key, const char *value)
 {
     Agent *agent = userdata;
-    int r = publisher_want(agent->publisher, key, value, owner_name(entry));
+    int r = publishers_want(agent->publishers, key, value, owner_name(entry), entry->id, entry->event_ns);
 
     if (r < 0)
         log_error_errno(r, "Failed to note key %s, container %s goes without it until it changes: %m", key,
@@ -374,8 +404,7 @@ static void sink_unwant(void *userdata, const CatalogEntry *entry, const char *k
 {
     Agent *agent = userdata;
 
-    (void)entry;
-    publisher_unwant(agent->publisher, key, after);
+    publishers_unwant(agent->publishers, key, after, entry->event_ns);
 }
 
 static void sink_duplicate(void *userdata, const CatalogEntry *entry, const char *key)
@@ -420,7 +449,19 @@ static int on_inspect_retry(sd_event_source *source, uint64_t usec, void *userda
     (void)source;
     (void)usec;
     catalog_ask(agent->catalog);
+    /* What is known by now is enough to begin with: one answer that hangs keeps no other container out. */
+    if (agent->listed && !agent->heard && agent->publishers)
+        publishers_release(agent->publishers);
     return 0;
+}
+
+/* Counted from when Docker went away; over already, it ends with the loop's next turn. */
+static void arm_grace(Agent *agent)
+{
+    uint64_t until = agent->docker_away_us + (uint64_t)agent->settings->docker_grace_s * 1000000;
+
+    (void)sd_event_source_set_time(agent->grace, until);
+    (void)sd_event_source_set_enabled(agent->grace, SD_EVENT_ONESHOT);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
@@ -442,8 +483,7 @@ static void on_docker_connected(void *userdata, const char *engine_id)
     char *copy = other ? strdup(engine_id) : NULL;
     int r = 0;
 
-    log_info("Connected to Docker at %s (API %s)", docker_url(agent->docker), docker_api_version(agent->docker));
-    (void)sd_event_source_set_enabled(agent->grace, SD_EVENT_OFF);
+    agent->counters.docker_connects++;
     free(agent->docker_why);
     agent->docker_why = NULL;
     agent->first_list = true;
@@ -451,7 +491,7 @@ static void on_docker_connected(void *userdata, const char *engine_id)
     if (copy) {
         free(agent->engine_id);
         agent->engine_id = copy;
-        r = make_publisher(agent);
+        r = make_publishers(agent, true);
     } else if (other) {
         r = -ENOMEM;
     }
@@ -465,15 +505,24 @@ static void on_docker_lost(void *userdata, const char *why)
 {
     Agent *agent = userdata;
 
-    log_write(LOG_WARNING, 0, LOG_EVENT_DOCKER_LOST, NULL, NULL, NULL, "%s", why);
+    /* An engine whose events come but whose list does not comes and goes with each try. */
+    if (agent->docker_lost)
+        log_debug("%s", why);
+    else
+        log_write(LOG_WARNING, 0, LOG_EVENT_DOCKER_LOST, NULL, NULL, NULL, "%s", why);
+    agent->docker_lost = true;
+    agent->docker_told = false;
     agent->listing = false;
     catalog_forget_questions(agent->catalog);
     free(agent->docker_why);
     agent->docker_why = strdup(why);
-    if (sd_event_source_get_enabled(agent->grace, NULL) == 0)
-        arm(agent->grace, (uint64_t)agent->settings->docker_grace_s * 1000000);
-    if (agent->publisher)
-        publisher_release(agent->publisher);
+    /* An engine that takes a connection but gives no list is as good as away: the grace runs on. */
+    if (agent->docker_away_us == 0) {
+        agent->docker_away_us = boottime_us(agent);
+        arm_grace(agent);
+    }
+    if (agent->publishers)
+        publishers_release(agent->publishers);
     check_ready(agent);
 }
 
@@ -501,14 +550,19 @@ static void on_list_end(void *userdata, bool complete)
     /* Without the environment the list is enough to publish by: its inspects can wait for that. */
     if (agent->settings->docker_environment)
         catalog_ask(agent->catalog);
-    else
-        arm(agent->inspect_retry, INSPECT_RETRY_US);
+    arm(agent->inspect_retry, INSPECT_DELAY_US);
     if (!complete)
         return;
-    agent->listed = true;
+    if (!agent->docker_told)
+        log_info("Connected to Docker at %s (API %s)", docker_url(agent->docker), docker_api_version(agent->docker));
+    agent->docker_told = true;
+    agent->docker_lost = false;
+    agent->listed = agent->trim = true;
+    agent->docker_away_us = 0;
+    (void)sd_event_source_set_enabled(agent->grace, SD_EVENT_OFF);
     catalog_set_docker_away(agent->catalog, false);
     if (!agent->first_list)
-        publisher_audit(agent->publisher);
+        publishers_audit(agent->publishers);
     check_heard(agent);
 }
 
@@ -517,6 +571,7 @@ static void on_docker_event(void *userdata, const DockerEvent *event)
     Agent *agent = userdata;
 
     log_debug("Docker: %s %.12s", docker_action_to_string(event->action), event->id);
+    agent->counters.docker_events[event->action]++;
     catalog_event(agent->catalog, event, boottime_us(agent));
     arm_expiry(agent);
 }
@@ -527,9 +582,11 @@ static void on_inspected(void *userdata, const char *id, uint64_t ticket, Contai
     CatalogInspected found = CATALOG_SAME;
 
     if (error != 0 && error != -ENOENT) {
-        log_warning_errno(error, "Failed to inspect container %.12s, trying again: %m", id);
-        catalog_inspect_failed(agent->catalog, id, ticket);
-        arm(agent->inspect_retry, INSPECT_RETRY_US);
+        if (catalog_inspect_failed(agent->catalog, id, ticket)) {
+            log_warning_errno(error, "Failed to inspect container %.12s, trying again and again: %m", id);
+            backoff_reset(&agent->inspect_backoff);
+        }
+        arm(agent->inspect_retry, backoff_next_us(&agent->inspect_backoff));
     } else {
         found = catalog_inspected(agent->catalog, id, ticket, container);
         /* It may have told what a signal meant that came before. */
@@ -537,6 +594,7 @@ static void on_inspected(void *userdata, const char *id, uint64_t ticket, Contai
     }
     if (found == CATALOG_DRIFTED && !agent->first_list) {
         log_notice("Docker's list showed a change of container %.12s that no event had told, connecting anew", id);
+        agent->docker_told = false;
         docker_reconnect(agent->docker);
     }
     check_heard(agent);
@@ -560,22 +618,24 @@ static StatusSource status_source(void *userdata)
         .node = agent->settings->node,
         .docker_url = docker_url(agent->docker),
         .docker_api = docker_api_version(agent->docker),
-        .docker_why = agent->docker_why    ? agent->docker_why
-                      : agent->listed      ? NULL
-                                           : "connecting",
+        .docker_why = agent->docker_why ? agent->docker_why
+                      : agent->listed   ? NULL
+                                        : "connecting",
+        .rules = &agent->rules,
         .address4 = agent->rules.address4,
         .address6 = agent->rules.address6,
         .host_drained = catalog_is_host_drained(agent->catalog),
         .catalog = agent->catalog,
-        .publisher = agent->publisher,
+        .publishers = agent->publishers,
+        .counters = &agent->counters,
+        .ttl_s = agent->settings->ttl_s,
     };
 }
 
 static int make_control(Agent *agent)
 {
-    agent->control = control_free(agent->control);
-    return control_new(&agent->control, agent->event, agent->settings->control, agent->settings->listen,
-                       agent->catalog, status_source, agent);
+    return control_new(&agent->control, agent->event, agent->settings->control, agent->settings->listen, agent->catalog,
+                       status_source, agent);
 }
 
 static int make_docker(Agent *agent)
@@ -604,38 +664,10 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     return sd_event_exit(agent->event, EXIT_SUCCESS);
 }
 
-static bool same_text(const char *a, const char *b)
+static bool same_control(const Settings *a, const Settings *b)
 {
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool same_texts(char *const *a, char *const *b)
-{
-    size_t n = strv_length(a);
-
-    if (n != strv_length(b))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(a[i], b[i]) != 0)
-            return false;
-    return true;
-}
-
-static bool same_docker(const Settings *a, const Settings *b)
-{
-    return same_text(a->docker_url, b->docker_url) && same_text(a->docker_ca, b->docker_ca) &&
-           same_text(a->docker_cert, b->docker_cert) && same_text(a->docker_key, b->docker_key) &&
-           a->docker_resync_s == b->docker_resync_s;
-}
-
-static bool same_store(const Settings *a, const Settings *b)
-{
-    return same_texts(a->etcd_endpoints, b->etcd_endpoints) && a->etcd_api == b->etcd_api &&
-           same_text(a->etcd_ca, b->etcd_ca) && same_text(a->etcd_cert, b->etcd_cert) &&
-           same_text(a->etcd_key, b->etcd_key) && same_text(a->etcd_user, b->etcd_user) &&
-           same_text(a->etcd_password, b->etcd_password) && a->ttl_s == b->ttl_s &&
-           a->etcd_nudge == b->etcd_nudge && strcmp(a->node, b->node) == 0 &&
-           strcmp(template_prefix(a->key), template_prefix(b->key)) == 0;
+    return strcmp(a->control, b->control) == 0 &&
+           (a->listen && b->listen ? strcmp(a->listen, b->listen) == 0 : a->listen == b->listen);
 }
 
 /* settings: taken. What did not change goes on undisturbed. */
@@ -643,39 +675,44 @@ static int apply_settings(Agent *agent, Settings *settings)
 {
     CLEANUP(settings_free_p) Settings *old = agent->settings;
     CLEANUP_FREE const char **old_labels = agent->labels;
-    PublisherConfig config;
+    bool same_store = settings_same_store(old, settings);
     int r;
 
     agent->settings = settings;
     agent->labels = NULL;
     log_set_level(settings->log_level);
+    log_set_format(settings->log_format);
     r = rules_from_settings(&agent->rules, settings, &agent->labels);
     if (r < 0)
         return r;
     use_address(agent);
     docker_set_labels(agent->docker, &agent->rules.labels);
-    if (!same_docker(old, settings)) {
+    if (!settings_same_docker(old, settings)) {
         agent->docker = docker_free(agent->docker);
+        agent->docker_told = false;
         r = make_docker(agent);
         if (r < 0)
             return r;
         catalog_forget_questions(agent->catalog);
     }
-    if (!same_text(old->control, settings->control) || !same_text(old->listen, settings->listen)) {
-        r = make_control(agent);
+    if (agent->control && !same_control(old, settings)) {
+        r = control_move(agent->control, settings->control, settings->listen);
         if (r < 0)
             return r;
     }
-    if (agent->publisher && !same_store(old, settings)) {
-        r = make_publisher(agent);
+    if (sd_event_source_get_enabled(agent->grace, NULL) > 0)
+        arm_grace(agent);
+    agent->address_failed = false;
+    if (agent->publishers) {
+        r = make_publishers(agent, !same_store);
         if (r < 0)
             return r;
-    } else if (agent->publisher) {
-        config = publisher_config(agent);
-        publisher_reconfigure(agent->publisher, NULL, &config);
+    }
+    /* Without being told, the route to etcd says it, which a store that is yet to be opened does not know. */
+    if (agent->publishers && (same_store || settings->advertise))
         find_address(agent);
-    }
-    catalog_set_rules(agent->catalog, &agent->rules, settings->docker_environment, true);
+    catalog_set_rules(agent->catalog, &agent->rules, settings->docker_environment,
+                      !settings_same_metadata(old, settings));
     return 0;
 }
 
@@ -691,7 +728,9 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
     (void)source;
     (void)info;
     (void)sd_event_now(agent->event, CLOCK_MONOTONIC, &now);
-    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now);
+    /* Before the first READY there is nothing that could be said to be ready again. */
+    if (agent->ready)
+        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now);
     r = settings_load(&settings, agent->argc, agent->argv, &action, &operand, &error);
     if (r < 0)
         log_error("Settings not read again, the old ones stay: %s", error ? error : strerror(-r));
@@ -699,7 +738,9 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         return sd_event_exit(agent->event, r);
     else
         log_info("Settings read again");
-    (void)sd_notify(0, "READY=1");
+    update_status(agent);
+    if (agent->ready)
+        (void)sd_notify(0, "READY=1");
     return 0;
 }
 
@@ -752,6 +793,7 @@ int agent_new(Agent **ret, Settings *settings, int argc, char **argv, bool dry_r
     agent->argc = argc;
     agent->argv = argv;
     agent->dry_run = dry_run;
+    agent->inspect_backoff = (Backoff){ .base_ms = INSPECT_RETRY_MS, .cap_ms = INSPECT_RETRY_MAX_MS };
     r = rules_from_settings(&agent->rules, settings, &agent->labels);
     if (r < 0)
         return r;
@@ -789,7 +831,7 @@ Agent *agent_free(Agent *agent)
     control_free(agent->control);
     docker_free(agent->docker);
     catalog_free(agent->catalog);
-    publisher_free(agent->publisher);
+    publishers_free(agent->publishers);
     sd_event_source_disable_unref(agent->expiry);
     sd_event_source_disable_unref(agent->grace);
     sd_event_source_disable_unref(agent->inspect_retry);

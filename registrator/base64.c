@@ -19,7 +19,7 @@ void base64_write(FILE *out, const void *data, size_t size)
             bits |= (uint32_t)in[1] << 8;
         if (n > 2)
             bits |= in[2];
-        char text[4] = {digits[bits >> 18], digits[bits >> 12 & 63], '=', '='};
+        char text[4] = { digits[bits >> 18], digits[bits >> 12 & 63], '=', '=' };
         if (n > 1)
             text[2] = digits[bits >> 6 & 63];
         if (n > 2)

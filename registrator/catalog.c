@@ -1,3 +1,6 @@
+/* uthash would end the process where memory is short; so it leaves the item out, which hh.tbl tells. */
+#define HASH_NONFATAL_OOM 1
+
 #include "catalog.h"
 
 #include <errno.h>
@@ -26,7 +29,9 @@ struct Catalog {
     Claim *claims;
     uint64_t clock; /* counts events and questions: which came first */
     uint64_t list_begin; /* the clock when the list under way was asked for; 0: none is */
-    size_t n_stopped, n_dirty, n_waiting;
+    /* Of the entries, so that what comes with each event need not look at all of them. */
+    size_t n_stopped, n_running, n_dirty, n_waiting, n_duplicates, n_deadlines;
+    uint64_t next_deadline_us; /* none of them is before this */
     bool docker_away, host_drained;
     char **held; /* IDs of containers that the operator holds out */
     size_t n_held;
@@ -41,6 +46,7 @@ int catalog_new(Catalog **ret, const Rules *rules, bool environment, const Catal
     catalog->rules = rules;
     catalog->environment = environment;
     catalog->sink = *sink;
+    catalog->next_deadline_us = UINT64_MAX;
     *ret = catalog;
     return 0;
 }
@@ -64,8 +70,8 @@ static Claim *find_claim(Catalog *catalog, const char *key)
     return claim;
 }
 
-/* False: the key is another container's, or there is no memory to note that it is this one's. */
-static bool claim_key(Catalog *catalog, CatalogEntry *entry, const char *key)
+/* 1: it is this container's; 0: another's; -ENOMEM. */
+static int claim_key(Catalog *catalog, CatalogEntry *entry, const char *key)
 {
     Claim *claim = find_claim(catalog, key);
     size_t size = strlen(key) + 1;
@@ -74,11 +80,14 @@ static bool claim_key(Catalog *catalog, CatalogEntry *entry, const char *key)
         return claim->owner == entry;
     claim = calloc(1, sizeof(*claim) + size);
     if (!claim)
-        return false;
+        return -ENOMEM;
     claim->owner = entry;
     memcpy(claim->key, key, size);
     HASH_ADD_STR(catalog->claims, key, claim);
-    return true;
+    if (claim->hh.tbl)
+        return 1;
+    free(claim);
+    return -ENOMEM;
 }
 
 static void release_key(Catalog *catalog, CatalogEntry *entry, const char *key)
@@ -108,8 +117,10 @@ static Reason own_reason(const Catalog *catalog, const CatalogEntry *entry)
         return REASON_DOCKER_AWAY;
     if (entry->stopping_until_us > 0)
         return REASON_STOPPING;
-    if (entry->drain != DRAIN_NONE || catalog->host_drained)
-        return REASON_DRAINED;
+    if (entry->drain != DRAIN_NONE)
+        return entry->drain == DRAIN_HELD ? REASON_DRAINED : REASON_DRAINING;
+    if (catalog->host_drained)
+        return REASON_HOST_DRAINED;
     return REASON_NONE;
 }
 
@@ -118,6 +129,26 @@ Reason catalog_reason(const Catalog *catalog, const CatalogEntry *entry)
     Reason reason = own_reason(catalog, entry);
 
     return reason != REASON_NONE ? reason : entry->records.reason;
+}
+
+/* All of them, or with -ENOMEM none that was not the container's before. */
+static int claim_keys(Catalog *catalog, CatalogEntry *entry, Records *records)
+{
+    for (size_t i = 0; i < records->n_items; i++) {
+        Record *record = &records->items[i];
+        int r = record->reason == REASON_NONE ? claim_key(catalog, entry, record->key) : 1;
+
+        if (r == 0)
+            record->reason = REASON_DUPLICATE;
+        if (r >= 0)
+            continue;
+        while (i-- > 0)
+            if (records->items[i].reason == REASON_NONE &&
+                !find_record(&entry->records, REASON_NONE, records->items[i].key))
+                release_key(catalog, entry, records->items[i].key);
+        return r;
+    }
+    return 0;
 }
 
 /* What the container's facts and the catalog's own reasons come to. 0 or -ENOMEM. */
@@ -139,14 +170,13 @@ static int make_records(Catalog *catalog, CatalogEntry *entry, Records *ret)
     for (size_t i = 0; i < ret->n_items; i++) {
         Record *record = &ret->items[i];
 
-        if (record->reason != REASON_NONE)
-            continue;
-        if (reason != REASON_NONE)
+        if (record->reason == REASON_NONE)
             record->reason = reason;
-        else if (!claim_key(catalog, entry, record->key))
-            record->reason = REASON_DUPLICATE;
     }
-    return 0;
+    r = claim_keys(catalog, entry, ret);
+    if (r < 0)
+        records_clear(ret);
+    return r;
 }
 
 static bool has_duplicate(const CatalogEntry *entry)
@@ -167,7 +197,9 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
         set_dirty(catalog, entry, true, false); /* no memory: what is published stays, and is looked at again */
         return false;
     }
+    catalog->n_duplicates -= has_duplicate(entry);
     entry->records = new;
+    catalog->n_duplicates += has_duplicate(entry);
 
     for (size_t i = 0; i < new.n_items; i++) {
         const Record *record = &new.items[i], *before;
@@ -194,6 +226,8 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
         *ret_released = changed = true;
     }
     records_clear(&old);
+    if (!entry->dirty)
+        entry->event_ns = 0; /* what changes later has another cause */
     return changed;
 }
 
@@ -202,7 +236,7 @@ static void evaluate_waiting(Catalog *catalog)
 {
     bool released = true;
 
-    while (released) {
+    while (released && catalog->n_duplicates > 0) {
         released = false;
         for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
             if (has_duplicate(entry))
@@ -290,31 +324,58 @@ static CatalogEntry *add_entry(Catalog *catalog, const char *id)
     if (find_held(catalog, id) != SIZE_MAX)
         entry->drain = DRAIN_HELD;
     HASH_ADD_STR(catalog->entries, id, entry);
-    return entry;
+    if (entry->hh.tbl)
+        return entry;
+    free(entry);
+    return NULL;
+}
+
+static void count_container(Catalog *catalog, const CatalogEntry *entry, int change)
+{
+    if (is_stopped(entry))
+        catalog->n_stopped += (size_t)change;
+    else if (entry->container)
+        catalog->n_running += (size_t)change;
 }
 
 static void set_container(Catalog *catalog, CatalogEntry *entry, Container *container)
 {
-    catalog->n_stopped -= is_stopped(entry);
+    count_container(catalog, entry, -1);
     container_free(entry->container);
     entry->container = container;
-    catalog->n_stopped += is_stopped(entry);
+    count_container(catalog, entry, 1);
 }
 
 static void set_state(Catalog *catalog, CatalogEntry *entry, ContainerState state)
 {
     if (!entry->container)
         return;
-    catalog->n_stopped -= is_stopped(entry);
+    count_container(catalog, entry, -1);
     entry->container->state = state;
-    catalog->n_stopped += is_stopped(entry);
+    count_container(catalog, entry, 1);
+}
+
+static bool has_deadline(const CatalogEntry *entry)
+{
+    return entry->stopping_until_us > 0 && entry->stopping_until_us < UINT64_MAX;
+}
+
+static void set_stopping(Catalog *catalog, CatalogEntry *entry, uint64_t until_us)
+{
+    catalog->n_deadlines -= has_deadline(entry);
+    entry->stopping_until_us = until_us;
+    catalog->n_deadlines += has_deadline(entry);
+    if (has_deadline(entry) && until_us < catalog->next_deadline_us)
+        catalog->next_deadline_us = until_us;
 }
 
 static void free_entry(Catalog *catalog, CatalogEntry *entry)
 {
     HASH_DEL(catalog->entries, entry);
     set_dirty(catalog, entry, false, false);
+    set_stopping(catalog, entry, 0);
     set_container(catalog, entry, NULL);
+    catalog->n_duplicates -= has_duplicate(entry);
     records_clear(&entry->records);
     free(entry);
 }
@@ -358,6 +419,8 @@ static void ask(Catalog *catalog, CatalogEntry *entry)
 
 void catalog_ask(Catalog *catalog)
 {
+    if (catalog->n_dirty == 0)
+        return;
     for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
         if (entry->dirty)
             ask(catalog, entry);
@@ -373,11 +436,14 @@ void catalog_set_rules(Catalog *catalog, const Rules *rules, bool environment, b
 {
     catalog->rules = rules;
     catalog->environment = environment;
-    evaluate_all(catalog);
-    if (!inspect)
+    if (!inspect) {
+        evaluate_all(catalog);
         return;
+    }
     for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next) {
         entry->changed = ++catalog->clock;
+        entry->by_list = false;
+        set_dirty(catalog, entry, true, false);
         ask(catalog, entry);
     }
 }
@@ -389,7 +455,7 @@ static uint64_t signal_bit(int number)
     return number >= 1 && number <= 64 ? UINT64_C(1) << (number - 1) : 0;
 }
 
-static void begin_stopping(CatalogEntry *entry, int number, uint64_t now_us)
+static void begin_stopping(Catalog *catalog, CatalogEntry *entry, int number, uint64_t now_us)
 {
     int stop_signal = entry->container ? entry->container->stop_signal : SIGTERM;
     int64_t timeout_s = entry->container ? entry->container->stop_timeout_s : 10;
@@ -398,23 +464,23 @@ static void begin_stopping(CatalogEntry *entry, int number, uint64_t now_us)
         return;
     entry->survived = false;
     if (number == SIGKILL)
-        entry->stopping_until_us = now_us + KILL_TIMEOUT_US;
+        set_stopping(catalog, entry, now_us + KILL_TIMEOUT_US);
     else if (timeout_s < 0)
-        entry->stopping_until_us = UINT64_MAX;
+        set_stopping(catalog, entry, UINT64_MAX);
     else
-        entry->stopping_until_us = now_us + (uint64_t)timeout_s * 1000000 + STOP_MARGIN_US;
+        set_stopping(catalog, entry, now_us + (uint64_t)timeout_s * 1000000 + STOP_MARGIN_US);
 }
 
-static void end_stopping(CatalogEntry *entry)
+static void end_stopping(Catalog *catalog, CatalogEntry *entry)
 {
-    entry->stopping_until_us = 0;
+    set_stopping(catalog, entry, 0);
     entry->survived = false;
     entry->signals = 0;
 }
 
 static void apply_kill(Catalog *catalog, CatalogEntry *entry, int number, uint64_t now_us)
 {
-    begin_stopping(entry, number, now_us);
+    begin_stopping(catalog, entry, number, now_us);
     if (!entry->container || !entry->container->complete) {
         /* Which signal is its stop signal, and how long a stop may take, inspect is yet to tell. */
         entry->signals |= signal_bit(number);
@@ -426,17 +492,17 @@ static void apply_kill(Catalog *catalog, CatalogEntry *entry, int number, uint64
 }
 
 /* The signals that came before inspect told what they mean. */
-static void judge_signals(CatalogEntry *entry)
+static void judge_signals(Catalog *catalog, CatalogEntry *entry)
 {
     uint64_t signals = entry->signals;
 
     if (signals == 0)
         return;
-    end_stopping(entry);
+    end_stopping(catalog, entry);
     if (signals & signal_bit(entry->container->stop_signal))
-        begin_stopping(entry, entry->container->stop_signal, entry->signalled_us);
+        begin_stopping(catalog, entry, entry->container->stop_signal, entry->signalled_us);
     if (signals & signal_bit(SIGKILL))
-        begin_stopping(entry, SIGKILL, entry->signalled_us);
+        begin_stopping(catalog, entry, SIGKILL, entry->signalled_us);
 }
 
 /* There is no such container any more. */
@@ -449,7 +515,7 @@ static void forget_entry(Catalog *catalog, CatalogEntry *entry)
     /* Kept until the end of the list, which may still show it. */
     entry->changed = ++catalog->clock;
     set_container(catalog, entry, NULL);
-    end_stopping(entry);
+    end_stopping(catalog, entry);
     set_dirty(catalog, entry, false, false);
     (void)evaluate(catalog, entry);
 }
@@ -457,7 +523,7 @@ static void forget_entry(Catalog *catalog, CatalogEntry *entry)
 static void apply_death(Catalog *catalog, CatalogEntry *entry)
 {
     set_state(catalog, entry, CONTAINER_STOPPED);
-    end_stopping(entry);
+    end_stopping(catalog, entry);
     set_dirty(catalog, entry, false, false);
     if (entry->drain == DRAIN_UNTIL_DEATH)
         entry->drain = DRAIN_NONE;
@@ -511,7 +577,7 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
             container->health = event->action == ACTION_HEALTHY ? HEALTH_HEALTHY : HEALTH_UNHEALTHY;
         break;
     case ACTION_START:
-        end_stopping(entry);
+        end_stopping(catalog, entry);
         /* It was dead when it was drained, or its death was not heard of. */
         if (entry->drain == DRAIN_UNTIL_DEATH)
             entry->drain = DRAIN_NONE;
@@ -566,6 +632,7 @@ void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us)
     if (!entry || is_noise(entry, event->action))
         return;
     entry->changed = ++catalog->clock;
+    entry->event_ns = event->time_ns;
     entry->by_list = false;
     set_dirty(catalog, entry, entry->dirty, false);
     if (event->action != ACTION_DESTROY) {
@@ -593,7 +660,7 @@ CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ti
         return CATALOG_STALE;
     }
     set_dirty(catalog, entry, false, false);
-    entry->away = false;
+    entry->away = entry->failed = false;
     changed = entry->by_list ? CATALOG_DRIFTED : CATALOG_CHANGED;
     unheard = entry->by_list && entry->unheard;
     entry->by_list = entry->unheard = false;
@@ -604,20 +671,24 @@ CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ti
         return published ? changed : CATALOG_SAME;
     }
     if (owned->state == CONTAINER_STOPPED || entry->survived)
-        end_stopping(entry);
+        end_stopping(catalog, entry);
     set_container(catalog, entry, TAKE_PTR(owned));
-    judge_signals(entry);
+    judge_signals(catalog, entry);
     return evaluate(catalog, entry) || unheard ? changed : CATALOG_SAME;
 }
 
-void catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket)
+bool catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket)
 {
     CatalogEntry *entry = find_entry(catalog, id);
+    bool first;
 
     if (!entry || entry->asked != ticket)
-        return;
+        return false;
     entry->asked = 0;
+    first = !entry->failed;
+    entry->failed = true;
     set_dirty(catalog, entry, entry->dirty, true);
+    return first;
 }
 
 void catalog_list_begin(Catalog *catalog)
@@ -679,25 +750,28 @@ void catalog_list_end(Catalog *catalog, bool complete)
 
 uint64_t catalog_expire(Catalog *catalog, uint64_t now_us)
 {
-    uint64_t next = 0;
-
+    if (catalog->n_deadlines == 0)
+        return 0;
+    if (catalog->next_deadline_us > now_us)
+        return catalog->next_deadline_us;
+    catalog->next_deadline_us = UINT64_MAX;
     for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next) {
         uint64_t until = entry->stopping_until_us;
 
-        if (until == 0 || until == UINT64_MAX)
+        if (!has_deadline(entry))
             continue;
         if (until > now_us) {
-            if (next == 0 || until < next)
-                next = until;
+            if (until < catalog->next_deadline_us)
+                catalog->next_deadline_us = until;
             continue;
         }
         /* It survived its stop: ask, and take it back when Docker says that it runs. */
-        entry->stopping_until_us = UINT64_MAX;
+        set_stopping(catalog, entry, UINT64_MAX);
         entry->survived = true;
         entry->changed = ++catalog->clock;
         ask(catalog, entry);
     }
-    return next;
+    return catalog->n_deadlines > 0 ? catalog->next_deadline_us : 0;
 }
 
 /* The operator and Docker's absence. */
@@ -764,11 +838,7 @@ size_t catalog_size(const Catalog *catalog)
 
 size_t catalog_running(const Catalog *catalog)
 {
-    size_t n = 0;
-
-    for (const CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
-        n += entry->container && entry->container->state != CONTAINER_STOPPED;
-    return n;
+    return catalog->n_running;
 }
 
 size_t catalog_unanswered(const Catalog *catalog)

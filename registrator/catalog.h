@@ -24,12 +24,14 @@ typedef struct CatalogEntry {
     Container *container; /* NULL: nothing but events known yet */
     Records records; /* with the catalog's own reasons filled in */
     uint64_t changed; /* the catalog's clock at the last event about it */
+    uint64_t event_ns; /* Docker's time of that event, until what it changes is known; 0: none is waited for */
     uint64_t asked; /* the clock when the inspect was asked for that is under way; 0: none is */
     bool dirty; /* what is known is out of date: to be inspected */
     bool listed; /* by the list under way */
     bool by_list; /* dirty because of a list, not of an event */
     bool unheard; /* published because of a list, before any event told of it */
     bool later; /* dirty, but nothing waits for its answer */
+    bool failed; /* the last question about it got no good answer */
     bool away; /* not seen since Docker was away for too long */
     bool survived; /* its stop timeout has passed; the answer to the question about it ends the stopping */
     uint64_t stopping_until_us; /* 0: not stopping; UINT64_MAX: until it dies */
@@ -40,7 +42,8 @@ typedef struct CatalogEntry {
 } CatalogEntry;
 
 typedef struct CatalogSink {
-    /* key should hold value from now on. Called again only if the value changes. */
+    /* key should hold value from now on. Called again only if the value changes. entry->event_ns says when, by
+     * Docker, what led to this happened; also in unwant. */
     void (*want)(void *userdata, const CatalogEntry *entry, const char *key, const char *value);
     /* key should be no more. after: a key of the same container that takes its place and should be there
      * first, or NULL. */
@@ -67,15 +70,15 @@ Catalog *catalog_free(Catalog *catalog); /* the sink is not called */
 DEFINE_CLEANUP(Catalog, catalog_free)
 
 /* The rules (or what they point at) have changed: every container is looked at again. inspect: metadata that was
- * not kept is needed now, ask Docker for every container. */
+ * not kept is needed now, so each one as soon as Docker has told it; until then its keys stay as they are. */
 void catalog_set_rules(Catalog *catalog, const Rules *rules, bool environment, bool inspect);
 
 void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us);
 
 /* container: taken; NULL: there is none of this ID. */
 CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ticket, Container *container);
-/* The question was not answered; it stays dirty. */
-void catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket);
+/* The question was not answered; it stays dirty. True: this is news. */
+bool catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket);
 /* Questions under way will not be answered (the connection is gone). */
 void catalog_forget_questions(Catalog *catalog);
 /* Asks again for what is dirty and not asked for. */
@@ -86,8 +89,8 @@ void catalog_listed(Catalog *catalog, Container *container); /* takes it */
 /* complete: what was not listed is asked for, and what is not there any more forgotten. */
 void catalog_list_end(Catalog *catalog, bool complete);
 
-/* Containers whose stop timeout has passed are looked at again. Returns the next such moment, 0: none; events and
- * answers change it. */
+/* Containers whose stop timeout has passed are looked at again. Returns when to call again, at the latest: the next
+ * such moment or before it, 0: there is none; events and answers change it. */
 uint64_t catalog_expire(Catalog *catalog, uint64_t now_us);
 
 /* Docker has been away for too long: nothing is published until the next list. */

@@ -8,20 +8,20 @@
 #define CLEANUP(f) __attribute__((cleanup(f)))
 
 /* Evaluates to the pointer and leaves NULL behind, so that the cleanup has nothing to do. */
-#define TAKE_PTR(p)                       \
-    ({                                    \
-        __typeof__(p) *taken_from_ = &(p); \
+#define TAKE_PTR(p)                          \
+    ({                                       \
+        __typeof__(p) *taken_from_ = &(p);   \
         __typeof__(p) taken_ = *taken_from_; \
-        *taken_from_ = NULL;              \
-        taken_;                           \
+        *taken_from_ = NULL;                 \
+        taken_;                              \
     })
 
 /* Defines func_p(), the form that CLEANUP needs, for a destructor that takes a pointer. */
-#define DEFINE_CLEANUP(type, func)             \
+#define DEFINE_CLEANUP(type, func)                                \
     __attribute__((unused)) static inline void func##_p(type **p) \
-    {                                          \
-        if (*p)                                \
-            func(*p);                          \
+    {                                                             \
+        if (*p)                                                   \
+            func(*p);                                             \
     }
 
 static inline void free_p(void *p)

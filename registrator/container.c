@@ -205,8 +205,7 @@ static void ports_finish(Container *container)
     container->ports = shrink(container->ports, container->n_ports, sizeof(Port));
 }
 
-static int read_inspected_bindings(Container *container, size_t *allocated, const Port *port,
-                                   const cJSON *bindings)
+static int read_inspected_bindings(Container *container, size_t *allocated, const Port *port, const cJSON *bindings)
 {
     const cJSON *binding;
     cJSON_ArrayForEach (binding, bindings) {
@@ -214,8 +213,7 @@ static int read_inspected_bindings(Container *container, size_t *allocated, cons
         Port bound = *port;
         if (digits)
             bound.host_port = port_from_digits(digits, &end);
-        if (bound.host_port == 0 || *end != '\0' ||
-            !port_set_address(&bound, member_string(binding, "HostIp")))
+        if (bound.host_port == 0 || *end != '\0' || !port_set_address(&bound, member_string(binding, "HostIp")))
             continue;
         int r = ports_add(container, allocated, &bound);
         if (r < 0)
@@ -244,8 +242,7 @@ static int read_named_ports(Container *container, size_t *allocated, const cJSON
 static int read_inspected_ports(Container *container, const cJSON *root)
 {
     size_t allocated = 0;
-    int r =
-        read_named_ports(container, &allocated, member(member(root, "NetworkSettings"), "Ports"));
+    int r = read_named_ports(container, &allocated, member(member(root, "NetworkSettings"), "Ports"));
     if (r < 0)
         return r;
     r = read_named_ports(container, &allocated, member(member(root, "Config"), "ExposedPorts"));
@@ -295,8 +292,7 @@ static int read_networks(Container *container, const cJSON *root)
     int n = cJSON_GetArraySize(networks);
     if (n <= 0)
         return 0;
-    container->networks =
-        calloc(n < CONTAINER_NETWORKS_MAX ? (size_t)n : CONTAINER_NETWORKS_MAX, sizeof(Network));
+    container->networks = calloc(n < CONTAINER_NETWORKS_MAX ? (size_t)n : CONTAINER_NETWORKS_MAX, sizeof(Network));
     if (!container->networks)
         return -ENOMEM;
     cJSON_ArrayForEach (entry, networks) {
@@ -309,10 +305,8 @@ static int read_networks(Container *container, const cJSON *root)
         if (!network->name)
             return -ENOMEM;
         container->n_networks++;
-        read_address(network->address4, AF_INET, sizeof(network->address4),
-                     member_string(entry, "IPAddress"));
-        read_address(network->address6, AF_INET6, sizeof(network->address6),
-                     member_string(entry, "GlobalIPv6Address"));
+        read_address(network->address4, AF_INET, sizeof(network->address4), member_string(entry, "IPAddress"));
+        read_address(network->address6, AF_INET6, sizeof(network->address6), member_string(entry, "GlobalIPv6Address"));
     }
     if (container->n_networks > 0)
         qsort(container->networks, container->n_networks, sizeof(Network), network_compare);
@@ -329,8 +323,7 @@ static bool label_wanted(const LabelFilter *filter, const char *key)
     return false;
 }
 
-static const Label *metadata_find(const Container *container, size_t n, const char *key,
-                                  size_t length)
+static const Label *metadata_find(const Container *container, size_t n, const char *key, size_t length)
 {
     for (size_t i = 0; i < n; i++) {
         const char *known = container->metadata[i].key;
@@ -382,8 +375,7 @@ static bool is_label(const cJSON *labels, const char *key, size_t length)
 {
     const cJSON *label;
     cJSON_ArrayForEach (label, labels)
-        if (label->string && strncmp(label->string, key, length) == 0 &&
-            label->string[length] == '\0')
+        if (label->string && strncmp(label->string, key, length) == 0 && label->string[length] == '\0')
             return true;
     return false;
 }
@@ -412,8 +404,7 @@ static int label_compare(const void *left, const void *right)
     return strcmp(((const Label *)left)->key, ((const Label *)right)->key);
 }
 
-static int read_metadata(Container *container, const cJSON *labels, const cJSON *environment,
-                         const LabelFilter *filter)
+static int read_metadata(Container *container, const cJSON *labels, const cJSON *environment, const LabelFilter *filter)
 {
     int r = read_labels(container, labels, filter);
     if (r >= 0)
@@ -497,13 +488,11 @@ static int signal_from_string(const char *text)
         text += 3;
     if (strncasecmp(text, "RTMIN+", 6) == 0) {
         int offset = small_number(text + 6);
-        return offset >= 1 && offset <= DOCKER_SIGRTMAX - DOCKER_SIGRTMIN ? DOCKER_SIGRTMIN + offset
-                                                                          : SIGTERM;
+        return offset >= 1 && offset <= DOCKER_SIGRTMAX - DOCKER_SIGRTMIN ? DOCKER_SIGRTMIN + offset : SIGTERM;
     }
     if (strncasecmp(text, "RTMAX-", 6) == 0) {
         int offset = small_number(text + 6);
-        return offset >= 1 && offset <= DOCKER_SIGRTMAX - DOCKER_SIGRTMIN ? DOCKER_SIGRTMAX - offset
-                                                                          : SIGTERM;
+        return offset >= 1 && offset <= DOCKER_SIGRTMAX - DOCKER_SIGRTMIN ? DOCKER_SIGRTMAX - offset : SIGTERM;
     }
     number = signal_from_name(text);
     return number > 0 ? number : SIGTERM;
@@ -545,8 +534,7 @@ static ContainerHealth health_from_status(const char *status)
 static ContainerState state_from_inspect(const cJSON *state)
 {
     /* A restarting container says Running as well, while it waits for its next try. */
-    if (!member_true(state, "Running") || member_true(state, "Restarting") ||
-        member_true(state, "Dead"))
+    if (!member_true(state, "Running") || member_true(state, "Restarting") || member_true(state, "Dead"))
         return CONTAINER_STOPPED;
     return member_true(state, "Paused") ? CONTAINER_PAUSED : CONTAINER_RUNNING;
 }
@@ -591,8 +579,7 @@ static int container_new(Container **ret, const cJSON *root, const char *name, c
     int r = dup_bounded(&container->image, image);
     if (r < 0)
         return r;
-    r = dup_bounded(&container->network_mode,
-                    network_mode && network_mode[0] != '\0' ? network_mode : "default");
+    r = dup_bounded(&container->network_mode, network_mode && network_mode[0] != '\0' ? network_mode : "default");
     if (r < 0)
         return r;
     *ret = TAKE_PTR(container);
@@ -612,8 +599,7 @@ static int parse_object(cJSON **ret, const char *text, size_t size)
     return 0;
 }
 
-int container_from_inspect(Container **ret, const char *body, size_t size,
-                           const LabelFilter *filter)
+int container_from_inspect(Container **ret, const char *body, size_t size, const LabelFilter *filter)
 {
     CLEANUP(cJSON_Delete_p) cJSON *root = NULL;
     CLEANUP(container_free_p) Container *container = NULL;
@@ -623,8 +609,7 @@ int container_from_inspect(Container **ret, const char *body, size_t size,
     const cJSON *config = member(root, "Config"), *state = member(root, "State");
     if (!cJSON_IsObject(config) || !cJSON_IsObject(state))
         return -EBADMSG;
-    r = container_new(&container, root, member_string(root, "Name"),
-                      member_string(config, "Image"));
+    r = container_new(&container, root, member_string(root, "Name"), member_string(config, "Image"));
     if (r < 0)
         return r;
     container->complete = true;
@@ -654,8 +639,7 @@ int container_from_list(Container **ret, const char *object, size_t size, const 
     const char *state = member_string(root, "State");
     if (!state)
         return -EBADMSG;
-    r = container_new(&container, root, listed_name(member(root, "Names")),
-                      member_string(root, "Image"));
+    r = container_new(&container, root, listed_name(member(root, "Names")), member_string(root, "Image"));
     if (r < 0)
         return r;
     container->state = state_from_list(state);
@@ -711,8 +695,7 @@ static bool same_published_ports(const Container *a, const Container *b)
         const Port *left = next_published(a, &i), *right = next_published(b, &j);
         if (!left || !right)
             return left == right;
-        if (port_compare(left, right) != 0 || left->any4 != right->any4 ||
-            left->any6 != right->any6)
+        if (port_compare(left, right) != 0 || left->any4 != right->any4 || left->any6 != right->any6)
             return false;
     }
 }

@@ -85,12 +85,10 @@ typedef struct LabelFilter {
 } LabelFilter;
 
 /* Body of GET /containers/ID/json. -EBADMSG: not JSON, or not a container; -ENOMEM. */
-int container_from_inspect(Container **ret, const char *body, size_t size,
-                           const LabelFilter *filter);
+int container_from_inspect(Container **ret, const char *body, size_t size, const LabelFilter *filter);
 
 /* One object of the array of GET /containers/json. Errors as above. */
-int container_from_list(Container **ret, const char *object, size_t size,
-                        const LabelFilter *filter);
+int container_from_list(Container **ret, const char *object, size_t size, const LabelFilter *filter);
 
 /* Frees; NULL is fine. Returns NULL. */
 Container *container_free(Container *container);

@@ -1,15 +1,22 @@
 #include "control.h"
 
 #include "log.h"
+#include "metrics_source.h"
 #include "server.h"
 
 #include <errno.h>
 #include <libgen.h>
 #include <malloc.h>
 #include <string.h>
+#include <time.h>
+
+enum { REMOTE_STATUS_AGE_US = 1000000 };
 
 struct Control {
+    sd_event *event;
     Server *local, *remote;
+    char *status; /* as --listen last told it, and when: strangers cannot make us render it in a row */
+    uint64_t status_us;
     char *drained_path; /* which containers, and whether the host, are held out: kept over a restart */
     bool host_passing; /* the host is drained, but not after a restart */
     Catalog *catalog;
@@ -115,17 +122,16 @@ static void get_container(const Control *control, const char *name, ServerReply 
 /* Names → entries, all or nothing. 0, or the HTTP status of the error. */
 static unsigned find_all(const Control *control, const cJSON *names, ServerReply *reply)
 {
-    CLEANUP_FREE char *text = NULL;
     const cJSON *name;
 
     cJSON_ArrayForEach (name, names) {
         const char *string = cJSON_GetStringValue(name);
+        char text[320]; /* container names are at most 255 bytes long */
 
         if (string && catalog_find(control->catalog, string))
             continue;
-        if (asprintf(&text, "no container '%s' runs here", string ? string : "") < 0)
-            text = NULL;
-        reply_error(reply, 404, text ? text : "no such container");
+        (void)snprintf(text, sizeof(text), "no container '%.255s' runs here", string ? string : "");
+        reply_error(reply, 404, text);
         return 404;
     }
     return 0;
@@ -187,15 +193,66 @@ static void change_drain(Control *control, const ServerRequest *request, bool dr
     cJSON_Delete(body);
 }
 
+static void get_status(const Control *control, ServerReply *reply)
+{
+    StatusSource source = control->source(control->userdata);
+
+    reply_json(reply, 200, status_json(&source));
+}
+
+static void get_remote_status(Control *control, ServerReply *reply)
+{
+    uint64_t now = 0;
+
+    (void)sd_event_now(control->event, CLOCK_MONOTONIC, &now);
+    if (!control->status || now - control->status_us >= REMOTE_STATUS_AGE_US) {
+        get_status(control, reply);
+        free(control->status);
+        control->status = reply->body;
+        control->status_us = now;
+    }
+    reply->status = control->status ? 200 : 503;
+    reply->content_type = "application/json";
+    reply->body = control->status ? strdup(control->status) : NULL;
+}
+
+static void get_metrics(const Control *control, const char *accept, ServerReply *reply)
+{
+    MetricsFormat format = metrics_format(accept);
+    StatusSource status = control->source(control->userdata);
+    MetricsSource source = metrics_source(&status);
+
+    reply->body = metrics_render(&source, format);
+    reply->status = reply->body ? 200 : 503;
+    reply->content_type = metrics_content_type(format);
+}
+
+static void get_readiness(const Control *control, ServerReply *reply)
+{
+    StatusSource status = control->source(control->userdata);
+    CLEANUP_FREE char *why = NULL;
+    bool ready = metrics_is_ready(&status, &why);
+    char *text = NULL;
+
+    if (asprintf(&text, "%s\n", ready ? "ok" : why ? why : "not ready") < 0)
+        text = NULL;
+    reply->status = ready ? 200 : 503;
+    reply->content_type = "text/plain; charset=utf-8";
+    reply->body = text;
+}
+
 static void handle_get(const Control *control, const ServerRequest *request, ServerReply *reply)
 {
     static const char containers[] = "/containers/";
-    StatusSource source = control->source(control->userdata);
 
     if (strcmp(request->path, "/status") == 0)
-        reply_json(reply, 200, status_json(&source));
+        get_status(control, reply);
     else if (strcmp(request->path, "/healthz") == 0)
         reply_text(reply, 200, "ok\n");
+    else if (strcmp(request->path, "/readyz") == 0)
+        get_readiness(control, reply);
+    else if (strcmp(request->path, "/metrics") == 0)
+        get_metrics(control, request->accept, reply);
     else if (strncmp(request->path, containers, strlen(containers)) == 0)
         get_container(control, request->path + strlen(containers), reply);
     else
@@ -205,16 +262,44 @@ static void handle_get(const Control *control, const ServerRequest *request, Ser
 /* --listen: anybody may be there, so nothing can be changed. */
 static void on_remote(void *userdata, const ServerRequest *request, ServerReply *reply)
 {
-    if (strcmp(request->method, "GET") == 0)
-        handle_get(userdata, request, reply);
-    else
+    if (strcmp(request->method, "GET") != 0)
         reply_error(reply, 405, "only GET is allowed here");
+    else if (strcmp(request->path, "/status") == 0)
+        get_remote_status(userdata, reply);
+    else
+        handle_get(userdata, request, reply);
+}
+
+/* etcd's answers come later: GET /etcd says when. */
+static void start_look(const Control *control, ServerReply *reply)
+{
+    StatusSource source = control->source(control->userdata);
+
+    if (!source.publishers)
+        reply_error(reply, 503, "etcd has not been opened: Docker has not been reached yet");
+    else if (publishers_look(source.publishers) < 0)
+        reply_error(reply, 503, "no memory");
+    else
+        reply_json(reply, 200, cJSON_CreateObject());
+}
+
+static void get_look(const Control *control, ServerReply *reply)
+{
+    StatusSource source = control->source(control->userdata);
+
+    reply_json(reply, 200, status_etcd_json(&source));
 }
 
 static void on_local(void *userdata, const ServerRequest *request, ServerReply *reply)
 {
-    if (strcmp(request->method, "POST") != 0)
-        on_remote(userdata, request, reply);
+    if (strcmp(request->method, "GET") == 0 && strcmp(request->path, "/etcd") == 0)
+        get_look(userdata, reply);
+    else if (strcmp(request->method, "GET") == 0)
+        handle_get(userdata, request, reply);
+    else if (strcmp(request->method, "POST") != 0)
+        reply_error(reply, 405, "only GET and POST are allowed here");
+    else if (strcmp(request->path, "/etcd") == 0)
+        start_look(userdata, reply);
     else if (strcmp(request->path, "/drain") == 0)
         change_drain(userdata, request, true, reply);
     else if (strcmp(request->path, "/undrain") == 0)
@@ -223,38 +308,77 @@ static void on_local(void *userdata, const ServerRequest *request, ServerReply *
         reply_error(reply, 404, "there is no such command");
 }
 
-int control_new(Control **ret, sd_event *event, const char *path, const char *listen, Catalog *catalog,
-                ControlSourceFn source, void *userdata)
+/* Beside the socket, unless systemd has given a directory that outlives a reboot. */
+static char *make_drained_path(const char *socket_path)
 {
-    CLEANUP(control_free_p) Control *control = calloc(1, sizeof(*control));
-    CLEANUP_FREE char *copy = strdup(path);
-    const char *state = getenv("STATE_DIRECTORY"); /* systemd's: outlives a reboot */
+    const char *state = getenv("STATE_DIRECTORY");
+    CLEANUP_FREE char *copy = strdup(socket_path);
+    char *path = NULL;
+
+    if (!copy || asprintf(&path, "%s/drained", state ? state : dirname(copy)) < 0)
+        return NULL;
+    return path;
+}
+
+/* *ret_foreign: the socket, and so what is beside it, is another agent's. */
+static void open_servers(Control *control, const char *path, const char *listen, bool *ret_foreign)
+{
     int r;
 
-    if (!control || !copy)
-        return -ENOMEM;
-    control->catalog = catalog;
-    control->source = source;
-    control->userdata = userdata;
-    if (asprintf(&control->drained_path, "%s/drained", state ? state : dirname(copy)) < 0) {
-        control->drained_path = NULL;
-        return -ENOMEM;
-    }
-    r = server_new_unix(&control->local, event, path, on_local, control);
-    if (r == -EADDRINUSE)
+    control->local = server_free(control->local);
+    control->remote = server_free(control->remote);
+    r = server_new_unix(&control->local, control->event, path, on_local, control);
+    *ret_foreign = r == -EADDRINUSE;
+    if (*ret_foreign)
         log_warning("Another agent has the control socket %s: 'registrator status' speaks to that one; set --control "
                     "to give this one its own",
                     path);
     else if (r < 0)
-        log_warning_errno(r, "Failed to make the control socket %s, going on without 'registrator status' and its "
-                             "kin: %m; set --control to a path that can be written",
+        log_warning_errno(r,
+                          "Failed to make the control socket %s, going on without 'registrator status' and its "
+                          "kin: %m; set --control to a path that can be written",
                           path);
-    else
-        load_drained(control);
-    r = listen ? server_new_tcp(&control->remote, event, listen, on_remote, control) : 0;
+    r = listen ? server_new_tcp(&control->remote, control->event, listen, on_remote, control) : 0;
     if (r < 0)
         log_warning_errno(r, "Failed to listen at %s, going on without: %m; check --listen", listen);
+}
+
+int control_new(Control **ret, sd_event *event, const char *path, const char *listen, Catalog *catalog,
+                ControlSourceFn source, void *userdata)
+{
+    CLEANUP(control_free_p) Control *control = calloc(1, sizeof(*control));
+    bool foreign;
+
+    if (!control)
+        return -ENOMEM;
+    control->event = sd_event_ref(event);
+    control->catalog = catalog;
+    control->source = source;
+    control->userdata = userdata;
+    control->drained_path = make_drained_path(path);
+    if (!control->drained_path)
+        return -ENOMEM;
+    open_servers(control, path, listen, &foreign);
+    if (!foreign)
+        load_drained(control);
     *ret = TAKE_PTR(control);
+    return 0;
+}
+
+int control_move(Control *control, const char *path, const char *listen)
+{
+    char *drained_path = make_drained_path(path);
+    bool foreign;
+    int r;
+
+    if (!drained_path)
+        return -ENOMEM;
+    free(control->drained_path);
+    control->drained_path = drained_path;
+    open_servers(control, path, listen, &foreign);
+    r = foreign ? 0 : save_drained(control);
+    if (r < 0)
+        log_warning_errno(r, "Failed to write %s, what is drained will not be so after a restart: %m", drained_path);
     return 0;
 }
 
@@ -264,6 +388,8 @@ Control *control_free(Control *control)
         return NULL;
     server_free(control->local);
     server_free(control->remote);
+    sd_event_unref(control->event);
+    free(control->status);
     free(control->drained_path);
     free(control);
     return NULL;

@@ -1,7 +1,9 @@
 #include "ctl.h"
 
 #include "ctl_call.h"
+#include "ctl_etcd.h"
 #include "ctl_table.h"
+#include "ctl_watch.h"
 #include "exit_status.h"
 #include "http.h"
 #include "numbers.h"
@@ -9,7 +11,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     INSPECT_TIMEOUT_S = 30,
@@ -20,7 +21,7 @@ enum {
 
 typedef struct CtlOptions {
     const char *control;
-    bool json;
+    bool json, watch, etcd;
     bool until_restart;
     unsigned drain_s;
     char *const *names;
@@ -49,9 +50,13 @@ static cJSON *get_container(const CtlOptions *options, const char *name, bool *r
 
 static int run_status(const Settings *settings, const CtlOptions *options)
 {
-    cJSON *status = ctl_call_agent(options->control, "/status", NULL, NULL);
+    cJSON *status;
 
-    (void)settings;
+    if (options->etcd)
+        return ctl_status_etcd(settings, options->control);
+    if (options->watch)
+        return ctl_watch(options->control);
+    status = ctl_call_agent(options->control, "/status", NULL, NULL);
     if (!status)
         return EXIT_NOT_POSSIBLE;
     if (options->json) {
@@ -135,14 +140,6 @@ static cJSON *post_names(const CtlOptions *options, const char *path, bool until
     return reply;
 }
 
-static void sleep_ms(uint64_t wait_ms)
-{
-    struct timespec wait = { .tv_sec = (time_t)(wait_ms / 1000), .tv_nsec = (long)(wait_ms % 1000) * 1000000 };
-
-    while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
-        ;
-}
-
 /* 1: etcd has none of the container's keys any more (id NULL: none of the host's); 0: it still may; negative: not
  * to be found out, and said so. */
 static int is_withdrawn(const CtlOptions *options, const char *id)
@@ -169,7 +166,7 @@ static int wait_withdrawn(const CtlOptions *options, const char *id, const char 
 
         if (r != 0)
             return r > 0 ? EXIT_SUCCESS : EXIT_NOT_POSSIBLE;
-        sleep_ms(step_ms);
+        ctl_sleep_ms(step_ms);
     }
     fprintf(stderr,
             "registrator: %s%s is still in etcd after %d s; see 'registrator status'. What cannot be deleted goes "
@@ -250,7 +247,7 @@ static int stop_all(const Settings *settings, const CtlOptions *options, const c
         fprintf(stderr, "registrator: nothing was stopped\n");
         return r;
     }
-    sleep_ms((uint64_t)options->drain_s * 1000);
+    ctl_sleep_ms((uint64_t)options->drain_s * 1000);
     for (int i = 0; i < options->n_names; i++) {
         int stopped = docker_stop(settings, url, cJSON_GetArrayItem(ids, i)->valuestring);
 
@@ -272,7 +269,8 @@ static int run_stop(const Settings *settings, const CtlOptions *options)
 }
 
 static const Command commands[] = {
-    { "status", "[--json]", "what is registered, and what is not and why", run_status, false, false },
+    { "status", "[--json | --watch | --etcd]", "what is registered, and what is not and why", run_status, false,
+      false },
     { "explain", "CONTAINER", "why a container is registered or not, and what to do", run_explain, true, true },
     { "drain", "[--until-restart] [CONTAINER…]", "take containers, or the whole host, out of etcd", run_drain, false,
       true },
@@ -301,6 +299,8 @@ static bool parse_options(const Command *command, int argc, char **argv, CtlOpti
 {
     static const struct option long_options[] = {
         { "json", no_argument, NULL, 'j' },
+        { "watch", no_argument, NULL, 'w' },
+        { "etcd", no_argument, NULL, 'e' },
         { "control", required_argument, NULL, 'c' },
         { "drain", required_argument, NULL, 'd' },
         { "until-restart", no_argument, NULL, 'u' },
@@ -315,6 +315,10 @@ static bool parse_options(const Command *command, int argc, char **argv, CtlOpti
             options->control = optarg;
         else if (option == 'j' && command->run == run_status)
             options->json = true;
+        else if (option == 'w' && command->run == run_status)
+            options->watch = true;
+        else if (option == 'e' && command->run == run_status)
+            options->etcd = true;
         else if (option == 'u' && command->run == run_drain)
             options->until_restart = true;
         else if (option != 'd' || command->run != run_stop || !parse_seconds(optarg, &options->drain_s))
@@ -322,6 +326,8 @@ static bool parse_options(const Command *command, int argc, char **argv, CtlOpti
     }
     options->names = argv + optind;
     options->n_names = argc - optind;
+    if (options->json + options->watch + options->etcd > 1)
+        return false;
     if (command->needs_name && options->n_names == 0)
         return false;
     if (command->run == run_explain && options->n_names != 1)

@@ -2,15 +2,25 @@
 
 #include "docker.h"
 #include "exit_status.h"
+#include "utf8.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 enum {
-    CALL_TIMEOUT_S = 30,
+    CALL_TIMEOUT_S = 10, /* the agent answers at once, or hangs */
     REPLY_MAX = 64 * 1024 * 1024, /* bytes */
 };
+
+void ctl_sleep_ms(uint64_t wait_ms)
+{
+    struct timespec wait = { .tv_sec = (time_t)(wait_ms / 1000), .tv_nsec = (long)(wait_ms % 1000) * 1000000 };
+
+    while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
+        ;
+}
 
 void ctl_reply_clear(CtlReply *reply)
 {
@@ -94,8 +104,11 @@ void ctl_print_error(const CtlReply *reply, const char *key)
 {
     cJSON *json = cJSON_Parse(reply->body ? reply->body : "");
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, key));
+    CLEANUP_FREE char *printable = strdup(text ? text : reply->body ? reply->body : "no answer");
 
-    fprintf(stderr, "registrator: %s\n", text ? text : reply->body ? reply->body : "no answer");
+    if (printable)
+        utf8_make_printable(printable);
+    fprintf(stderr, "registrator: %s\n", printable ? printable : "out of memory");
     cJSON_Delete(json);
 }
 
@@ -107,8 +120,8 @@ cJSON *ctl_call_agent(const char *control, const char *path, const char *body, b
 
     if (asprintf(&what, "the agent's control socket %s", control) < 0)
         what = NULL;
-    if (call(&(Peer){ .what = what ? what : "the agent", .unix_socket = control, .base = "http://localhost" },
-             path, body, CALL_TIMEOUT_S, &reply) != 0)
+    if (call(&(Peer){ .what = what ? what : "the agent", .unix_socket = control, .base = "http://localhost" }, path,
+             body, CALL_TIMEOUT_S, &reply) != 0)
         return NULL;
     if (reply.status == 200)
         json = cJSON_ParseWithLength(reply.body, reply.size);

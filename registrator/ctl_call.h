@@ -4,12 +4,15 @@
 #include "settings.h"
 
 #include <cjson/cJSON.h>
+#include <stdint.h>
 
 typedef struct CtlReply {
     long status; /* HTTP's */
     char *body; /* NULL: empty */
     size_t size;
 } CtlReply;
+
+void ctl_sleep_ms(uint64_t wait_ms);
 
 void ctl_reply_clear(CtlReply *reply);
 /* Prints the error that the reply's JSON has under this key, or else the reply. */

@@ -1,6 +1,7 @@
 #include "ctl_table.h"
 
 #include "cleanup.h"
+#include "utf8.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 
 enum {
     WIDTH_DEFAULT = 80,
+    WIDTH_MIN = 60,
     NAME_WIDTH_MAX = 24,
     STATE_WIDTH = 10, /* "registered" */
 };
@@ -24,31 +26,26 @@ typedef struct Table {
 
 static const char *text_of(const cJSON *object, const char *name)
 {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+    char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
 
-    return text ? text : "";
+    if (!text)
+        return "";
+    utf8_make_printable(text); /* some of it comes from strangers: labels, other hosts' values */
+    return text;
 }
 
-static bool is_continuation(char c)
-{
-    return ((unsigned char)c & 0xc0) == 0x80;
-}
-
-/* Prints at most width columns, padded to them if pad. What was cut ends in "…"; control characters, which a
- * container's labels could smuggle to the terminal, become "?". */
+/* Prints at most width columns, padded to them if pad. What was cut ends in "…". */
 static void print_cell(FILE *out, const char *text, size_t width, bool pad)
 {
-    size_t columns = 0, printed = 0;
+    size_t printed, size = utf8_fit(text, width, &printed);
+    bool cut = text[size] != '\0';
 
-    for (const char *c = text; *c != '\0'; c++)
-        columns += !is_continuation(*c);
-    for (const char *c = text; *c != '\0'; c++) {
-        if (!is_continuation(*c) && columns > width && printed + 1 == width) {
-            fputs("…", out);
-            return;
-        }
-        printed += !is_continuation(*c);
-        fputc((unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c, out);
+    if (cut)
+        size = utf8_fit(text, width - 1, &printed);
+    (void)fwrite(text, 1, size, out);
+    if (cut) {
+        fputs("…", out);
+        printed++;
     }
     for (; pad && printed < width; printed++)
         fputc(' ', out);
@@ -95,48 +92,41 @@ __attribute__((format(printf, 2, 3))) static void print_line(const Table *table,
     fputc('\n', table->out);
 }
 
-static size_t columns_of(const char *text)
-{
-    size_t n = 0;
-
-    for (; *text != '\0'; text++)
-        n += !is_continuation(*text);
-    return n;
-}
-
 /* "key = value" in at most width columns if that is possible without the key's beginning: the value is what is
  * looked for, and a key's end is what tells it from others. */
 static int describe_registered(const char *key, const char *value, size_t width, char **ret)
 {
     enum { KEY_MIN = 8 };
-    size_t rest = columns_of(value) + strlen(" = "), columns = columns_of(key);
+    size_t rest = utf8_columns(value) + strlen(" = ");
 
-    if (columns + rest <= width || rest + KEY_MIN > width)
+    if (utf8_columns(key) + rest <= width || rest + KEY_MIN > width)
         return asprintf(ret, "%s = %s", key, value);
-    for (; columns + rest + 1 > width; columns--)
-        for (key++; is_continuation(*key); key++)
-            ;
+    while (utf8_columns(key) + rest + 1 > width) {
+        uint32_t character;
+
+        key += utf8_length(key, &character);
+    }
     return asprintf(ret, "…%s = %s", key, value);
 }
 
 /* What a record comes to: its key and value, or why it has none. */
 static char *describe_record(const cJSON *record, size_t width)
 {
-    const char *state = text_of(record, "state");
+    const char *state = text_of(record, "state"), *api = text_of(record, "api"); /* of two, which has it not */
     char *text = NULL;
     int r;
 
     if (strcmp(state, "registered") == 0)
         r = describe_registered(text_of(record, "key"), text_of(record, "value"), width, &text);
     else if (strcmp(state, "conflict") == 0)
-        r = asprintf(&text, "%s is held with value %s", text_of(record, "key"), text_of(record, "holder"));
-    else if (strcmp(state, "out") == 0 && *text_of(record, "key") != '\0')
-        r = asprintf(&text, "%s: %s", text_of(record, "key"), text_of(record, "text"));
-    else if (strcmp(state, "out") == 0)
+        r = asprintf(&text, "%s is held with value %s%s%s", text_of(record, "key"), text_of(record, "holder"),
+                     *api != '\0' ? " in etcd " : "", api);
+    else if (strcmp(state, "out") == 0 && *text_of(record, "key") == '\0')
         r = asprintf(&text, "%d/%s: %s", cJSON_GetObjectItem(record, "port")->valueint, text_of(record, "protocol"),
                      text_of(record, "text"));
     else
-        r = asprintf(&text, "%s: %s", text_of(record, "key"), text_of(record, "text"));
+        r = asprintf(&text, "%s: %s%s%s", text_of(record, "key"), text_of(record, "text"),
+                     *api != '\0' ? ", in etcd " : "", api);
     return r < 0 ? NULL : text;
 }
 
@@ -158,50 +148,62 @@ static void print_container_rows(const Table *table, const cJSON *container)
     }
 }
 
-static Table make_table(FILE *out, const cJSON *containers)
+static size_t find_name_width(const cJSON *containers)
 {
-    Table table = { .out = out, .width = WIDTH_DEFAULT, .name_width = strlen("CONTAINER") };
-    struct winsize size;
+    size_t widest = strlen("CONTAINER");
     const cJSON *container;
 
-    if (isatty(fileno(out))) {
-        table.colour = !getenv("NO_COLOR");
-        if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col >= 60)
-            table.width = size.ws_col;
-    }
     cJSON_ArrayForEach (container, containers) {
-        size_t width = strlen(text_of(container, "name"));
+        size_t width = utf8_columns(text_of(container, "name"));
 
-        if (width > table.name_width)
-            table.name_width = width;
+        if (width > widest)
+            widest = width;
     }
-    if (table.name_width > NAME_WIDTH_MAX)
-        table.name_width = NAME_WIDTH_MAX;
-    return table;
+    return widest < NAME_WIDTH_MAX ? widest : NAME_WIDTH_MAX;
 }
 
-void ctl_print_status(FILE *out, const cJSON *status)
+static void print_status(Table *table, const cJSON *status)
 {
     const cJSON *docker = cJSON_GetObjectItemCaseSensitive(status, "docker");
     const cJSON *etcd = cJSON_GetObjectItemCaseSensitive(status, "etcd");
     const cJSON *containers = cJSON_GetObjectItemCaseSensitive(status, "containers"), *container;
-    Table table = make_table(out, containers);
     const char *docker_why = text_of(docker, "why"), *etcd_why = text_of(etcd, "why");
 
-    print_line(&table, "Node:    %s%s", text_of(status, "node"),
+    table->name_width = find_name_width(containers);
+    print_line(table, "Node:    %s%s", text_of(status, "node"),
                cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(status, "drained"))
                    ? ", drained ('registrator undrain' lets it back in)"
                    : "");
-    print_line(&table, "Address: %s%s%s", text_of(status, "address4"),
+    print_line(table, "Address: %s%s%s", text_of(status, "address4"),
                *text_of(status, "address4") != '\0' && *text_of(status, "address6") != '\0' ? ", " : "",
                text_of(status, "address6"));
-    print_line(&table, "Docker:  %s", *docker_why != '\0' ? docker_why : text_of(docker, "url"));
-    print_line(&table, "etcd:    %s", *etcd_why != '\0' ? etcd_why : text_of(etcd, "store"));
-    fputc('\n', out);
-    print_line(&table, "%-*s  %-*s  %s", (int)table.name_width, "CONTAINER", STATE_WIDTH, "STATE",
+    print_line(table, "Docker:  %s", *docker_why != '\0' ? docker_why : text_of(docker, "url"));
+    print_line(table, "etcd:    %s", *etcd_why != '\0' ? etcd_why : text_of(etcd, "store"));
+    fputc('\n', table->out);
+    print_line(table, "%-*s  %-*s  %s", (int)table->name_width, "CONTAINER", STATE_WIDTH, "STATE",
                "KEY = VALUE, OR WHY NOT");
     cJSON_ArrayForEach (container, containers)
-        print_container_rows(&table, container);
+        print_container_rows(table, container);
+}
+
+void ctl_print_status(FILE *out, const cJSON *status)
+{
+    Table table = { .out = out, .width = WIDTH_DEFAULT };
+    struct winsize size;
+
+    if (isatty(fileno(out))) {
+        table.colour = !getenv("NO_COLOR");
+        if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col >= WIDTH_MIN)
+            table.width = size.ws_col;
+    }
+    print_status(&table, status);
+}
+
+void ctl_print_status_for(FILE *out, const cJSON *status, unsigned columns)
+{
+    Table table = { .out = out, .width = columns > WIDTH_MIN ? columns : WIDTH_MIN, .colour = !getenv("NO_COLOR") };
+
+    print_status(&table, status);
 }
 
 static void print_remedy(FILE *out, const cJSON *object, const char *indent)

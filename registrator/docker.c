@@ -13,10 +13,10 @@
 
 enum {
     EVENT_MAX = 256 * 1024, /* bytes of one event: its labels are the container's */
-    LIST_ENTRY_MAX = 1024 * 1024, /* bytes of one list entry */
+    LIST_ENTRY_MAX = 4 * 1024 * 1024, /* bytes of one list entry; a range of 10,000 ports takes 1.3 MB */
     INSPECT_MAX = 4 * 1024 * 1024, /* bytes of one inspect */
     INSPECTS_AT_ONCE = 4, /* dockerd serves them under one container's lock each; more only queue there */
-    PING_TIMEOUT_MS = 5000,
+    PING_TIMEOUT_MS = 5000, /* also of the stream's headers */
     INSPECT_TIMEOUT_MS = 10000,
     LIST_TIMEOUT_MS = 60000, /* dockerd 20.10 lists 10,000 containers in a few seconds */
 };
@@ -58,7 +58,7 @@ struct Docker {
     char *engine_id;
     Backoff backoff;
     sd_event_source *retry;
-    sd_event_source *resync;
+    sd_event_source *resync; /* while subscribing: until that has taken too long */
     HttpRequest *handshake; /* ping, then info */
     HttpRequest *stream;
     HttpRequest *list;
@@ -123,10 +123,10 @@ static void docker_disconnect(Docker *docker)
     docker->state = DOCKER_WAITING;
 }
 
-static void docker_retry_in(Docker *docker, uint64_t wait_us)
+static void arm(sd_event_source *source, uint64_t wait_us)
 {
-    (void)sd_event_source_set_time_relative(docker->retry, wait_us);
-    (void)sd_event_source_set_enabled(docker->retry, SD_EVENT_ONESHOT);
+    (void)sd_event_source_set_time_relative(source, wait_us);
+    (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static const char *remedy_for(const Docker *docker, int error)
@@ -144,6 +144,8 @@ static const char *remedy_for(const Docker *docker, int error)
         return "run the agent as root or in the group of the socket (usually docker)";
     case EPROTO:
         return "check --docker-ca, --docker-cert and --docker-key";
+    case EKEYREJECTED:
+        return "whatever guards it must allow GET of /_ping, /info, /events and /containers";
     default:
         return "trying again";
     }
@@ -159,7 +161,7 @@ static void docker_fail(Docker *docker, int error, const char *what, const char 
         why = NULL;
     docker_disconnect(docker);
     docker->version[0] = '\0'; /* the engine that comes back may be another version */
-    docker_retry_in(docker, backoff_next_us(&docker->backoff));
+    arm(docker->retry, backoff_next_us(&docker->backoff));
     docker->lost_reported = true;
     if (first)
         docker->handlers.lost(docker->userdata, why ? why : what);
@@ -175,8 +177,11 @@ static void docker_fail_result(Docker *docker, const char *what, const HttpResul
     }
     if (asprintf(&detail, "HTTP status %ld: %.200s", result->status, result->body) < 0)
         detail = NULL;
-    docker_fail(docker, 0, what, detail ? detail : "HTTP error");
+    docker_fail(docker, result->status == 401 || result->status == 403 ? -EKEYREJECTED : 0, what,
+                detail ? detail : "HTTP error");
 }
+
+static void docker_start_inspects(Docker *docker);
 
 /* Lists. */
 
@@ -204,34 +209,36 @@ static int on_list_data(void *userdata, const char *data, size_t size)
 
 static void docker_schedule_resync(Docker *docker)
 {
-    uint64_t wait_us = jitter_us((uint64_t)docker->resync_s * 1000000, 0.1);
-
-    (void)sd_event_source_set_time_relative(docker->resync, wait_us);
-    (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_ONESHOT);
+    arm(docker->resync, jitter_us((uint64_t)docker->resync_s * 1000000, 0.1));
 }
 
 static void on_list_done(void *userdata, const HttpResult *result)
 {
     Docker *docker = userdata;
-    bool whole = result->error == 0 && result->status == 200 && framing_complete(&docker->entries);
+    bool given = result->error == 0 && result->status == 200;
+    bool whole = given && framing_complete(&docker->entries);
 
     docker->list = NULL;
+    /* One such container must not keep all others out: of those that are known and seem to be missing, an inspect
+     * tells more. */
     if (docker->entries.dropped > 0)
-        log_warning("Docker's list has %zu entries of more than %d bytes, passing over them",
-                    docker->entries.dropped, LIST_ENTRY_MAX);
-    whole = whole && docker->entries.dropped == 0;
+        log_warning("Docker's list has %zu entries of more than %d bytes, passing over them", docker->entries.dropped,
+                    LIST_ENTRY_MAX);
     framing_clear(&docker->entries);
     docker->handlers.list_end(docker->userdata, whole);
     if (docker->state != DOCKER_LIVE)
         return;
     /* A cut-off or refused list says that the engine or the way to it is not well: begin anew, so that a
      * stream that hangs without an error does not stay unnoticed for ever. */
-    if (result->error != 0 || result->status != 200) {
+    if (!given) {
         docker_fail_result(docker, "No container list", result);
-        return;
+    } else if (!whole) {
+        docker_fail(docker, -EBADMSG, "No container list", "the answer is not a whole list");
+    } else {
+        backoff_reset(&docker->backoff);
+        docker_schedule_resync(docker);
+        docker_start_inspects(docker);
     }
-    backoff_reset(&docker->backoff);
-    docker_schedule_resync(docker);
 }
 
 void docker_list(Docker *docker)
@@ -243,9 +250,8 @@ void docker_list(Docker *docker)
     (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
     framing_clear(&docker->entries);
     docker->handlers.list_begin(docker->userdata);
-    r = docker_get(docker, "/containers/json",
-                   &(HttpSpec){ .timeout_ms = LIST_TIMEOUT_MS, .on_data = on_list_data }, on_list_done, docker,
-                   &docker->list);
+    r = docker_get(docker, "/containers/json", &(HttpSpec){ .timeout_ms = LIST_TIMEOUT_MS, .on_data = on_list_data },
+                   on_list_done, docker, &docker->list);
     if (r < 0) {
         log_warning_errno(r, "Failed to ask Docker for its containers, trying again at resync: %m");
         docker->handlers.list_end(docker->userdata, false);
@@ -254,8 +260,6 @@ void docker_list(Docker *docker)
 }
 
 /* Inspects. */
-
-static void docker_start_inspects(Docker *docker);
 
 static void on_inspect_done(void *userdata, const HttpResult *result)
 {
@@ -296,7 +300,7 @@ static void docker_start_inspects(Docker *docker)
         r = docker_get(docker, path, &(HttpSpec){ .timeout_ms = INSPECT_TIMEOUT_MS, .body_max = INSPECT_MAX },
                        on_inspect_done, inspect, &inspect->request);
         if (r < 0) {
-            /* It stays first in line: the next answer, or the next list, starts it. */
+            /* It stays first in line until the next answer, question, or list. */
             log_warning_errno(r, "Failed to ask Docker for container %.12s, trying again later: %m", inspect->id);
             return;
         }
@@ -343,6 +347,7 @@ static int on_stream_data(void *userdata, const char *data, size_t size)
 
     if (size > 0)
         return framing_feed(&docker->events, data, size, on_event_line, docker);
+    (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
     docker->state = DOCKER_LIVE;
     docker->lost_reported = false;
     docker->handlers.connected(docker->userdata, docker->engine_id);
@@ -373,10 +378,11 @@ static void docker_subscribe(Docker *docker)
         docker_fail(docker, -ENOMEM, "No events", "out of memory");
         return;
     }
-    r = docker_get(docker, path, &(HttpSpec){ .on_data = on_stream_data }, on_stream_done, docker,
-                   &docker->stream);
+    r = docker_get(docker, path, &(HttpSpec){ .on_data = on_stream_data }, on_stream_done, docker, &docker->stream);
     if (r < 0)
         docker_fail(docker, r, "No events", strerror(-r));
+    else
+        arm(docker->resync, (uint64_t)PING_TIMEOUT_MS * 1000);
 }
 
 /* Handshake: which version, which engine. */
@@ -472,16 +478,22 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
 {
+    Docker *docker = userdata;
+
     (void)source;
     (void)usec;
-    docker_list(userdata);
+    /* The stream as such has no time limit, so nothing else would end this. */
+    if (docker->state == DOCKER_SUBSCRIBING)
+        docker_fail(docker, -ETIMEDOUT, "No events", "it does not answer");
+    else
+        docker_list(docker);
     return 0;
 }
 
 void docker_reconnect(Docker *docker)
 {
     /* Not from here: a handler that calls this may be at work on what would be freed. */
-    docker_retry_in(docker, 0);
+    arm(docker->retry, 0);
 }
 
 int docker_parse_url(const char *url, bool tls, char **ret_base, const char **ret_socket)

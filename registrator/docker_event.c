@@ -66,8 +66,7 @@ static uint64_t exact_number(const char *p, const char *end)
 {
     uint64_t value = 0;
     for (; p < end && *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
             return 0;
     return p < end && strchr(",} \t\r\n", *p) ? value : 0;
 }
@@ -87,8 +86,7 @@ static uint64_t time_from_text(const char *line, size_t size)
         }
         const char *begin = p;
         p = skip_string(p, end);
-        if (!p || depth != DEPTH_TOP || (size_t)(p - begin) != strlen(name) ||
-            memcmp(begin, name, strlen(name)) != 0)
+        if (!p || depth != DEPTH_TOP || (size_t)(p - begin) != strlen(name) || memcmp(begin, name, strlen(name)) != 0)
             continue;
         p = skip_space(p, end);
         if (p < end && *p == ':')
@@ -115,9 +113,7 @@ static int signal_from_json(const cJSON *signal)
 {
     const char *text = cJSON_GetStringValue(signal);
     if (!text)
-        return cJSON_IsNumber(signal) && signal->valuedouble >= 1 && signal->valuedouble <= 64
-                   ? signal->valueint
-                   : 0;
+        return cJSON_IsNumber(signal) && signal->valuedouble >= 1 && signal->valuedouble <= 64 ? signal->valueint : 0;
     unsigned number;
     return number_parse(text, 64, &number) ? (int)number : 0;
 }
@@ -148,9 +144,8 @@ int docker_event_parse(DockerEvent *ret, const char *line, size_t size)
         return 0;
     }
     bool network = event.action == ACTION_CONNECT || event.action == ACTION_DISCONNECT;
-    const char *id =
-        cJSON_GetStringValue(network ? cJSON_GetObjectItemCaseSensitive(attributes, "container")
-                                     : cJSON_GetObjectItemCaseSensitive(actor, "ID"));
+    const char *id = cJSON_GetStringValue(network ? cJSON_GetObjectItemCaseSensitive(attributes, "container")
+                                                  : cJSON_GetObjectItemCaseSensitive(actor, "ID"));
     if (!id_is_valid(id)) {
         /* A network's other endpoints (swarm's load balancer) are no containers. */
         if (!network)

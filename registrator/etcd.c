@@ -1,6 +1,7 @@
 #include "etcd.h"
 
 #include "base64.h"
+#include "text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -28,7 +29,7 @@ struct EtcdRequest {
     EtcdDoneFn done;
     void *userdata;
 
-    size_t endpoint; /* being asked */
+    size_t first, endpoint; /* asked first, and now */
     uint32_t tried; /* a bit per endpoint */
     long failed_status; /* of the last whole answer that was a failure; 0: none came */
     char *failed_body;
@@ -48,33 +49,17 @@ struct Etcd {
     LIST_HEAD(, EtcdRequest) requests;
 };
 
-static int copy_text(char **ret, const char *text)
-{
-    char *copy = NULL;
-
-    if (text) {
-        copy = strdup(text);
-        if (!copy)
-            return -ENOMEM;
-    }
-    *ret = copy;
-    return 0;
-}
-
-static void free_secret(char *text)
-{
-    if (text)
-        explicit_bzero(text, strlen(text));
-    free(text);
-}
-
 /* An answer that another member may improve on. */
 static bool answer_is_failure(const HttpResult *result)
 {
     /* All of them come with code 14, and most with a 5xx; a streaming call's error has status 200. */
     static const char *const messages[] = {
-        "etcdserver: no leader",          "etcdserver: leader changed",      "etcdserver: request timed out",
-        "etcdserver: server stopped",     "etcdserver: not capable",         "etcdserver: rpc not supported for learner",
+        "etcdserver: no leader",
+        "etcdserver: leader changed",
+        "etcdserver: request timed out",
+        "etcdserver: server stopped",
+        "etcdserver: not capable",
+        "etcdserver: rpc not supported for learner",
         "server is likely disconnected from quorum",
     };
 
@@ -99,8 +84,7 @@ static void request_note_failure(EtcdRequest *request, const HttpResult *result)
         return;
     }
     size_t used = strlen(request->errors);
-    snprintf(request->errors + used, sizeof(request->errors) - used, "%s%s", used > 0 ? "; " : "",
-             result->error_text);
+    snprintf(request->errors + used, sizeof(request->errors) - used, "%s%s", used > 0 ? "; " : "", result->error_text);
 }
 
 static bool request_choose_endpoint(EtcdRequest *request)
@@ -158,7 +142,9 @@ static void on_http_done(void *userdata, const HttpResult *result)
         etcd->remote = result->remote;
     /* A longer answer than was asked for comes from every endpoint. */
     if (result->error == -EMSGSIZE || (result->error == 0 && !answer_is_failure(result))) {
-        etcd->current = request->endpoint;
+        /* A late answer from where others have left already is no reason to go back there. */
+        if (request->endpoint != request->first)
+            etcd->current = request->endpoint;
         request_report(request, result);
         return;
     }
@@ -185,8 +171,8 @@ static int request_send(EtcdRequest *request)
         .content_type = request->form ? "application/x-www-form-urlencoded" : "application/json",
         .authorization = request->authorization,
         .timeout_ms = timeout_ms,
-        .connect_timeout_ms = etcd->n_endpoints > 1 && timeout_ms > CONNECT_TIMEOUT_MS ? CONNECT_TIMEOUT_MS
-                                                                                       : timeout_ms,
+        .connect_timeout_ms =
+            etcd->n_endpoints > 1 && timeout_ms > CONNECT_TIMEOUT_MS ? CONNECT_TIMEOUT_MS : timeout_ms,
         .body_max = request->body_max,
         /* A follower of a 0.4 cluster sends writers to the leader. */
         .follow_redirects = request->form,
@@ -203,9 +189,8 @@ static int request_copy_spec(EtcdRequest *request, const EtcdSpec *spec)
     request->form = spec->form;
     request->timeout_ms = spec->timeout_ms ? spec->timeout_ms : TIMEOUT_MS_DEFAULT;
     request->body_max = spec->body_max ? spec->body_max : BODY_MAX_DEFAULT;
-    if (copy_text(&request->method, spec->method) < 0 || copy_text(&request->path, spec->path) < 0 ||
-        copy_text(&request->body, spec->body) < 0 ||
-        copy_text(&request->authorization, spec->authorization) < 0)
+    if (text_copy(&request->method, spec->method) < 0 || text_copy(&request->path, spec->path) < 0 ||
+        text_copy(&request->body, spec->body) < 0 || text_copy(&request->authorization, spec->authorization) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -224,6 +209,7 @@ int etcd_request(Etcd *etcd, const EtcdSpec *spec, EtcdDoneFn done, void *userda
     if (r < 0)
         return r;
     request_choose_endpoint(request);
+    request->first = request->endpoint;
     r = request_send(request);
     if (r < 0)
         return r;
@@ -243,8 +229,8 @@ EtcdRequest *etcd_request_free(EtcdRequest *request)
     LIST_REMOVE(request, requests);
     free(request->method);
     free(request->path);
-    free_secret(request->body); /* may be a password's */
-    free_secret(request->authorization);
+    text_free_secret(request->body); /* may be a password's */
+    text_free_secret(request->authorization);
     free(request->failed_body);
     free(request);
     return NULL;
@@ -278,7 +264,7 @@ static int etcd_copy_endpoints(Etcd *etcd, const EtcdConfig *config)
     if (!etcd->endpoints)
         return -ENOMEM;
     for (size_t i = 0; i < config->n_endpoints; i++) {
-        if (copy_text(&etcd->endpoints[i], config->endpoints[i]) < 0)
+        if (text_copy(&etcd->endpoints[i], config->endpoints[i]) < 0)
             return -ENOMEM;
         etcd->n_endpoints++;
     }
@@ -322,7 +308,7 @@ Etcd *etcd_free(Etcd *etcd)
     for (size_t i = 0; i < etcd->n_endpoints; i++)
         free(etcd->endpoints[i]);
     free(etcd->endpoints);
-    free_secret(etcd->basic);
+    text_free_secret(etcd->basic);
     free(etcd);
     return NULL;
 }

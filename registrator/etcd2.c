@@ -1,6 +1,7 @@
 #include "store_private.h"
 
 #include "etcd2_message.h"
+#include "text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,6 +11,7 @@ enum {
      * the key again and again. */
     STEPS_MAX = 8,
     HOLDER_MAX = 4096, /* bytes kept of somebody else's value */
+    TIMEOUT_MS_MAX = 3000,
 };
 
 /* One operation after the other: each step is a request, and its answer decides upon the next one. */
@@ -101,7 +103,13 @@ static void on_step_answer(StoreJob *store_job, const HttpResult *result)
 static void step(Etcd2Job *job, const char *method, char *path, const char *body, Etcd2AnswerFn fn)
 {
     CLEANUP_FREE char *owned = path;
-    EtcdSpec spec = {.method = method, .path = path, .body = body, .form = true};
+    EtcdSpec spec = {
+        .method = method,
+        .path = path,
+        .body = body,
+        .form = true,
+        .timeout_ms = store_timeout_ms(job->job.store, TIMEOUT_MS_MAX),
+    };
 
     if (!path) {
         finish_with_memory(job);
@@ -264,11 +272,6 @@ static void op_refresh(Etcd2Job *job)
         step_put(job, &put, on_refreshed);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a && b && strcmp(a, b) == 0;
-}
-
 static void op_decide(Etcd2Job *job, const Etcd2Node *node)
 {
     const StoreOp *op = &job->ops[job->position];
@@ -277,8 +280,8 @@ static void op_decide(Etcd2Job *job, const Etcd2Node *node)
         op_held_by_directory(job);
         return;
     }
-    bool wanted = same_text(node->value, op->value);
-    bool known = same_text(node->value, op->previous) || same_text(node->value, op->attempted);
+    bool wanted = text_same(node->value, op->value);
+    bool known = text_same(node->value, op->previous) || text_same(node->value, op->attempted);
     /* We write no key without a TTL: one that has none is somebody else's, whatever it holds. */
     if (!node->has_ttl || (!wanted && !known) || (op->verb == STORE_REFRESH && !wanted))
         op_end_with_text(job, STORE_OP_HELD, node->value, node->revision);
@@ -322,23 +325,10 @@ static void op_ensure(Etcd2Job *job)
 
     if (!op->previous)
         op_create(job);
-    else if (same_text(op->previous, op->value))
+    else if (text_same(op->previous, op->value))
         op_refresh(job);
     else
         op_change(job, op->previous);
-}
-
-static void on_replaced(Etcd2Job *job, Etcd2Error error, const cJSON *json)
-{
-    (void)json;
-    if (op_common_error(job, error))
-        return;
-    if (error == ETCD2_OK)
-        op_wrote(job);
-    else if (error == ETCD2_KEY_NOT_FOUND)
-        op_create(job);
-    else
-        op_look(job);
 }
 
 static void op_replace(Etcd2Job *job)
@@ -353,7 +343,7 @@ static void op_replace(Etcd2Job *job)
     if (op->revision == 0)
         op_ensure(job);
     else
-        step_put(job, &put, on_replaced);
+        step_put(job, &put, on_written);
 }
 
 static void op_delete(Etcd2Job *job, const char *value);
@@ -414,13 +404,17 @@ static void op_start(Etcd2Job *job)
     }
 }
 
-static void etcd2_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
+static int etcd2_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
 {
-    Etcd2Job *job = store_job_new(store, sizeof(*job), done, NULL, userdata);
+    StoreOperation operation = ops[0].verb == STORE_REFRESH ? STORE_OPERATION_REFRESH : STORE_OPERATION_WRITE;
+    Etcd2Job *job = store_job_new(store, operation, sizeof(*job), done, NULL, userdata);
 
+    if (!job)
+        return -ENOMEM;
     job->ops = ops;
     job->n = n;
     op_start(job);
+    return 0;
 }
 
 /* Opening: the directory, without a TTL, so that confd can read it before there is a first key */
@@ -440,34 +434,43 @@ static void on_opened(Etcd2Job *job, Etcd2Error error, const cJSON *json)
     store_job_finish_ok(&job->job);
 }
 
-static void etcd2_open(Store *store, StoreKeysFn done, void *userdata)
+static int etcd2_open(Store *store, StoreKeysFn done, void *userdata)
 {
-    Etcd2Job *job = store_job_new(store, sizeof(*job), NULL, done, userdata);
+    Etcd2Job *job = store_job_new(store, STORE_OPERATION_OPEN, sizeof(*job), NULL, done, userdata);
     const char *directory = store->config.directory;
 
+    if (!job)
+        return -ENOMEM;
     if (directory && !store->config.read_only && strspn(directory, "/") < strlen(directory))
         step(job, "PUT", etcd2_build_path(directory, NULL), "dir=true&prevExist=false", on_opened);
     else
         /* Whatever the answer is: the question is whether there is a v2 API. */
         step(job, "GET", etcd2_build_path("/registrator", NULL), NULL, on_opened);
+    return 0;
 }
 
 /* Nothing to do */
 
-static void etcd2_nothing(Store *store, StoreDoneFn done, void *userdata)
+static int etcd2_nothing(Store *store, StoreDoneFn done, void *userdata)
 {
-    StoreJob *job = store_job_new(store, sizeof(*job), done, NULL, userdata);
+    StoreJob *job = store_job_new(store, STORE_OPERATION_HEARTBEAT, sizeof(*job), done, NULL, userdata);
 
+    if (!job)
+        return -ENOMEM;
     store_job_finish_ok(job);
+    return 0;
 }
 
-static void etcd2_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done,
-                        void *userdata)
+static int etcd2_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done,
+                       void *userdata)
 {
-    StoreJob *job = store_job_new(store, sizeof(*job), NULL, done, userdata);
+    StoreJob *job = store_job_new(store, STORE_OPERATION_AUDIT, sizeof(*job), NULL, done, userdata);
 
     (void)is_known;
+    if (!job)
+        return -ENOMEM;
     store_job_finish_ok(job);
+    return 0;
 }
 
 const StoreBackend etcd2_backend = {

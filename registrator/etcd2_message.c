@@ -1,6 +1,7 @@
 #include "etcd2_message.h"
 
 #include "http.h"
+#include "text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,10 +45,10 @@ static int put_field(FILE *out, const char *name, const char *value)
 
 char *etcd2_build_form(const Etcd2Put *put)
 {
+    TextStream stream;
+    FILE *out = text_stream_open(&stream);
     CLEANUP_FREE char *text = NULL;
-    size_t size;
     int r = 0;
-    FILE *out = open_memstream(&text, &size);
 
     if (!out)
         return NULL;
@@ -62,9 +63,8 @@ char *etcd2_build_form(const Etcd2Put *put)
         fprintf(out, "&prevIndex=%" PRIu64, put->prev_index);
     if (put->prev_absent)
         fputs("&prevExist=false", out);
-    if (fclose(out) != 0 || r < 0)
-        return NULL;
-    return TAKE_PTR(text);
+    text = text_stream_close(&stream, out);
+    return r < 0 ? NULL : TAKE_PTR(text);
 }
 
 Etcd2Error etcd2_parse_error(const cJSON *json, long status, const char **ret_message)

@@ -35,10 +35,12 @@ static void on_applied(Etcd3Job *job, const cJSON *json)
         return;
     }
     if (!apply->plain && etcd3_parse_apply(json, apply->ops + apply->position, apply->count, store->etcd3->lease,
-                          store->etcd3->others, n_others) < 0) {
+                                           store->etcd3->others, n_others) < 0) {
         etcd3_finish_nonsense(job);
         return;
     }
+    for (size_t i = 0; i < apply->count; i++)
+        store->etcd3->has_written |= apply->ops[apply->position + i].wrote;
     apply->position += apply->count;
     apply->not_plain = false;
     apply->slice_max = apply->slice_max * 2 < ETCD3_OPS_MAX ? apply->slice_max * 2 : ETCD3_OPS_MAX;
@@ -64,8 +66,8 @@ static bool on_apply_error(Etcd3Job *job, GrpcCode code, const char *message)
         apply_next(apply);
         return true;
     }
-    /* All of them, down to the last: this is not about a key. */
-    if (apply->n_rejected + 1 == apply->n && code == GRPC_PERMISSION_DENIED)
+    /* All of them, down to the last, and none before: this is not about a key. */
+    if (apply->n_rejected + 1 == apply->n && code == GRPC_PERMISSION_DENIED && !job->job.store->etcd3->has_written)
         return false;
     op->outcome = STORE_OP_REJECTED;
     op->holder = strdup(message);
@@ -100,15 +102,18 @@ static void apply_next(ApplyJob *apply)
     etcd3_call(&apply->call, "kv/txn", body, on_applied, on_apply_error);
 }
 
-static void etcd3_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
+static int etcd3_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
 {
-    ApplyJob *apply = store_job_new(store, sizeof(*apply), done, NULL, userdata);
+    ApplyJob *apply = store_job_new(store, STORE_OPERATION_WRITE, sizeof(*apply), done, NULL, userdata);
 
+    if (!apply)
+        return -ENOMEM;
     apply->call.job.clear = etcd3_call_clear;
     apply->ops = ops;
     apply->n = n;
     apply->slice_max = ETCD3_OPS_MAX;
     apply_next(apply);
+    return 0;
 }
 
 /* Heartbeat and revocation */
@@ -121,16 +126,16 @@ static void on_heartbeat(Etcd3Job *job, const cJSON *json)
         etcd3_finish_code(&job->job, GRPC_NOT_FOUND, "requested lease not found");
 }
 
-static void etcd3_heartbeat(Store *store, StoreDoneFn done, void *userdata)
+static int etcd3_heartbeat(Store *store, StoreDoneFn done, void *userdata)
 {
-    Etcd3Job *job = store_job_new(store, sizeof(*job), done, NULL, userdata);
+    Etcd3Job *job = store_job_new(store, STORE_OPERATION_HEARTBEAT, sizeof(*job), done, NULL, userdata);
 
+    if (!job)
+        return -ENOMEM;
     job->job.clear = etcd3_call_clear;
-    /* A silent member must not use up the time in which another one could be asked. */
-    job->timeout_ms = store->config.ttl_s * 1000 / 4;
-    if (job->timeout_ms > HEARTBEAT_TIMEOUT_MS_MAX)
-        job->timeout_ms = HEARTBEAT_TIMEOUT_MS_MAX;
+    job->timeout_ms = store_timeout_ms(store, HEARTBEAT_TIMEOUT_MS_MAX);
     etcd3_call(job, "lease/keepalive", etcd3_build_lease(store->etcd3->lease), on_heartbeat, NULL);
+    return 0;
 }
 
 static void on_revoked(Etcd3Job *job, const cJSON *json)
@@ -147,12 +152,15 @@ static bool on_revoke_error(Etcd3Job *job, GrpcCode code, const char *message)
     return true;
 }
 
-static void etcd3_revoke(Store *store, StoreDoneFn done, void *userdata)
+static int etcd3_revoke(Store *store, StoreDoneFn done, void *userdata)
 {
-    Etcd3Job *job = store_job_new(store, sizeof(*job), done, NULL, userdata);
+    Etcd3Job *job = store_job_new(store, STORE_OPERATION_WRITE, sizeof(*job), done, NULL, userdata);
 
+    if (!job)
+        return -ENOMEM;
     job->job.clear = etcd3_call_clear;
     etcd3_call(job, "lease/revoke", etcd3_build_lease(store->etcd3->lease), on_revoked, on_revoke_error);
+    return 0;
 }
 
 /* Audit */
@@ -229,7 +237,7 @@ static void audit_finish(AuditJob *audit)
         /* Gone, or somebody else's by now. */
         if (i < audit->n_unknown && (!key->value || key->lease != audit->lease.id))
             continue;
-        job->keys[job->n_keys++] = (StoreKey){TAKE_PTR(key->key), TAKE_PTR(key->value)};
+        job->keys[job->n_keys++] = (StoreKey){ TAKE_PTR(key->key), TAKE_PTR(key->value) };
     }
     store_job_finish_ok(job);
 }
@@ -261,15 +269,18 @@ static void on_audited(Etcd3Job *job, const cJSON *json)
     audit_read(audit);
 }
 
-static void etcd3_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done,
-                        void *userdata)
+static int etcd3_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done,
+                       void *userdata)
 {
-    AuditJob *audit = store_job_new(store, sizeof(*audit), NULL, done, userdata);
+    AuditJob *audit = store_job_new(store, STORE_OPERATION_AUDIT, sizeof(*audit), NULL, done, userdata);
 
+    if (!audit)
+        return -ENOMEM;
     audit->call.job.clear = clear_audit;
     audit->is_known = is_known;
     audit->lease.id = store->etcd3->lease;
     etcd3_call(&audit->call, "lease/timetolive", etcd3_build_time_to_live(audit->lease.id), on_audited, NULL);
+    return 0;
 }
 
 const StoreBackend etcd3_backend = {

@@ -293,9 +293,15 @@ static void on_token(void *userdata, const HttpResult *result)
     const char *token = json_string(json, "token");
     /* A user that etcd does not ask for is no reason to stop. */
     if (token || strstr(message, "authentication is not enabled")) {
+        store_count(store, STORE_OPERATION_AUTH, STORE_OK);
         token_set(store, token);
         return;
     }
+    store_count(store, STORE_OPERATION_AUTH,
+                result->error != 0      ? STORE_UNREACHABLE
+                : code != GRPC_OK       ? etcd3_judge(code, message)
+                : result->status >= 500 ? STORE_UNREACHABLE
+                                        : STORE_REFUSED);
     while ((job = pop_waiting(store->etcd3))) {
         if (store_job_check_transport(&job->job, result))
             continue;
@@ -317,7 +323,7 @@ static void token_ask(Store *store)
     char *body = etcd3_build_authenticate(store->user, store->password ? store->password : "");
     int r = body ? build_path(store, "auth/authenticate", path, sizeof(path)) : -ENOMEM;
     if (r == 0) {
-        EtcdSpec spec = {.method = "POST", .path = path, .body = body};
+        EtcdSpec spec = { .method = "POST", .path = path, .body = body };
         r = etcd_request(store->etcd, &spec, on_token, store, &etcd3->token_request);
     }
     if (body)

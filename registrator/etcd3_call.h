@@ -18,6 +18,7 @@ struct Etcd3 {
     /* read_only: what stays where it was found, and counts as ours. */
     int64_t others[ETCD3_CANDIDATES];
     bool clone_told;
+    bool has_written; /* a key, ever: the user has some permission */
 
     /* The token that stands for the user. */
     char *token; /* NULL: none, or none is wanted */
@@ -63,4 +64,4 @@ bool etcd3_lease_exists(const Etcd3Lease *lease);
 size_t etcd3_slice(size_t position, size_t n);
 
 /* etcd3_open.c: the backend's open. */
-void etcd3_open(Store *store, StoreKeysFn done, void *userdata);
+int etcd3_open(Store *store, StoreKeysFn done, void *userdata);

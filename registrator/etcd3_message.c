@@ -1,6 +1,7 @@
 #include "etcd3_message.h"
 
 #include "base64.h"
+#include "text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -63,9 +64,8 @@ static void put_branch(FILE *out, const char *name, PutOp put, const void *items
  * "compare" or "failure". */
 static char *build_txn(PutOp success, const char *other_name, PutOp other, const void *items, size_t n, int64_t lease)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
+    TextStream stream;
+    FILE *out = text_stream_open(&stream);
 
     if (!out)
         return NULL;
@@ -76,10 +76,7 @@ static char *build_txn(PutOp success, const char *other_name, PutOp other, const
         put_branch(out, other_name, other, items, n, lease);
     }
     fputc('}', out);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
+    return text_stream_close(&stream, out);
 }
 
 static void put_text(FILE *out, const char *name, const char *text)
@@ -233,7 +230,7 @@ char *etcd3_build_apply(const StoreOp *ops, size_t n, int64_t lease, bool with_i
 bool etcd3_is_plain(const StoreOp *ops, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        bool creates = ops[i].verb == STORE_ENSURE && !ops[i].previous && !ops[i].attempted;
+        bool creates = ops[i].verb == STORE_ENSURE && !ops[i].previous && !ops[i].attempted && ops[i].revision == 0;
 
         if (!creates && ops[i].verb != STORE_REMOVE)
             return false;
@@ -395,8 +392,7 @@ int etcd3_parse_time_to_live(const cJSON *json, Etcd3Lease *lease)
     lease->keys = calloc((size_t)n, sizeof(*lease->keys));
     if (!lease->keys)
         return -ENOMEM;
-    cJSON_ArrayForEach(item, keys)
-    {
+    cJSON_ArrayForEach (item, keys) {
         Etcd3Key *key = &lease->keys[lease->n_keys];
         if (!cJSON_IsString(item))
             return -EBADMSG;
@@ -503,7 +499,8 @@ static int op_set_found(StoreOp *op, const cJSON *kv, int64_t lease, const int64
     CLEANUP_FREE char *value = NULL;
 
     if (!kv) {
-        op->outcome = STORE_OP_LOST;
+        /* A write of a key that is not there cannot fail: an answer that says so says nothing. */
+        op->outcome = op->verb == STORE_PEEK ? STORE_OP_LOST : STORE_OP_FAILED;
         return 0;
     }
     int r = parse_kv_value(kv, &value);
@@ -525,7 +522,7 @@ static int parse_op(const cJSON *response, StoreOp *op, int64_t lease, const int
 {
     for (unsigned depth = 0; depth < 4; depth++) {
         const cJSON *txn = json_get(response, "response_txn");
-        if (!txn)
+        if (!txn || op->verb == STORE_PEEK || op->verb == STORE_REFRESH) /* those two ask for no transaction */
             return json_get(response, "response_range") ? op_set_found(op, range_kv(response), lease, others, n_others)
                                                         : -EBADMSG;
         op->wrote = txn_succeeded(txn);
@@ -540,8 +537,7 @@ static int parse_op(const cJSON *response, StoreOp *op, int64_t lease, const int
     return -EBADMSG;
 }
 
-int etcd3_parse_apply(const cJSON *json, StoreOp *ops, size_t n, int64_t lease, const int64_t *others,
-                      size_t n_others)
+int etcd3_parse_apply(const cJSON *json, StoreOp *ops, size_t n, int64_t lease, const int64_t *others, size_t n_others)
 {
     const cJSON *response = parse_responses(json, n);
 

@@ -77,8 +77,7 @@ int etcd3_parse_ranges(const cJSON *json, Etcd3Key *keys, size_t n);
 /* Sets the lease of each key that was moved. */
 int etcd3_parse_move(const cJSON *json, Etcd3Key *keys, size_t n, int64_t to);
 /* Sets outcome, wrote, revision, holder. others: further leases that are ours (0: none), for STORE_PEEK. */
-int etcd3_parse_apply(const cJSON *json, StoreOp *ops, size_t n, int64_t lease, const int64_t *others,
-                      size_t n_others);
+int etcd3_parse_apply(const cJSON *json, StoreOp *ops, size_t n, int64_t lease, const int64_t *others, size_t n_others);
 
 /* Sets outcome and wrote if all was as it should be. False: nothing was done. */
 bool etcd3_parse_plain(const cJSON *json, StoreOp *ops, size_t n);

@@ -195,7 +195,7 @@ static void open_finish(OpenJob *open)
             Etcd3Key *key = &open->leases[i].keys[j];
             if (open->foreign[i] && !etcd3_value_is_own(store, key->value))
                 continue;
-            job->keys[job->n_keys++] = (StoreKey){TAKE_PTR(key->key), TAKE_PTR(key->value)};
+            job->keys[job->n_keys++] = (StoreKey){ TAKE_PTR(key->key), TAKE_PTR(key->value) };
         }
     }
     store->etcd3->lease = open->leases[open->target].id;
@@ -432,27 +432,30 @@ static void open_move(OpenJob *open)
         open_leave_lease(open);
         return;
     }
-    etcd3_call(&open->call, "kv/txn",
-               etcd3_build_move(open->leases[open->at].keys + open->position, open->count,
-                                open->leases[open->target].id),
-               on_moved, on_move_error);
+    etcd3_call(
+        &open->call, "kv/txn",
+        etcd3_build_move(open->leases[open->at].keys + open->position, open->count, open->leases[open->target].id),
+        on_moved, on_move_error);
 }
 
-void etcd3_open(Store *store, StoreKeysFn done, void *userdata)
+int etcd3_open(Store *store, StoreKeysFn done, void *userdata)
 {
-    OpenJob *open = store_job_new(store, sizeof(*open), NULL, done, userdata);
+    OpenJob *open = store_job_new(store, STORE_OPERATION_OPEN, sizeof(*open), NULL, done, userdata);
     const StoreConfig *config = &store->config;
     const char *address = config->address ? config->address(config->userdata) : "";
 
+    if (!open)
+        return -ENOMEM;
     open->call.job.clear = clear_open;
     open->leases[ETCD3_PREVIOUS].id = config->previous_lease;
     for (size_t i = 0; i < ETCD3_DERIVED; i++) {
         Etcd3Lease *lease = &open->leases[i];
 
-        lease->id = etcd3_lease_id(config->identity, config->layout, i < 2 ? NULL : address,
-                                   i % 2 == 0 ? LEASE_A : LEASE_B);
+        lease->id =
+            etcd3_lease_id(config->identity, config->layout, i < 2 ? NULL : address, i % 2 == 0 ? LEASE_A : LEASE_B);
         if (lease->id == config->previous_lease)
             open->leases[ETCD3_PREVIOUS].id = 0;
     }
     open_start(open);
+    return 0;
 }

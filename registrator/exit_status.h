@@ -6,4 +6,5 @@
 enum {
     EXIT_USAGE = 1, /* bad settings or usage */
     EXIT_NOT_POSSIBLE = 2, /* not reachable or not possible */
+    EXIT_DIFFERENT = 3, /* status --etcd: Docker, agent and etcd differ */
 };

@@ -1,13 +1,13 @@
 #include "http.h"
 
+#include "curl_loop.h"
+#include "text.h"
+
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/epoll.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
@@ -22,6 +22,7 @@ enum {
     CONNECT_TIMEOUT_MS_DEFAULT = 5000,
     IDLE_HANDLES_MAX = 4, /* easy handles kept for reuse: a new one costs 20 KiB and their clearing */
     HEADER_VALUE_MAX = 1024,
+    DNS_CACHE_S = 1,
     REDIRECTS_MAX = 3,
     ERROR_TEXT_MAX = CURL_ERROR_SIZE + 256,
 };
@@ -67,20 +68,9 @@ struct HttpRequest {
     bool *freed; /* set when freed from within one of its own callbacks */
 };
 
-typedef struct HttpSocket {
-    Http *http;
-    sd_event_source *source;
-    LIST_ENTRY(HttpSocket) sockets;
-} HttpSocket;
-
 struct Http {
-    sd_event *event;
-    CURLM *multi;
-    sd_event_source *timer, *defer;
-    sd_event_source *kick; /* libcurl wants to be called at once */
-    uint64_t deadline_us; /* when it wants to be called; 0: never */
-    uint64_t armed_us; /* when the timer fires; 0: it is off */
-    LIST_HEAD(, HttpSocket) sockets;
+    CurlLoop *loop;
+    sd_event_source *defer;
     TAILQ_HEAD(RequestList, HttpRequest) requests;
     TAILQ_HEAD(, HttpRequest) ready;
     CURL *idle[IDLE_HANDLES_MAX];
@@ -111,7 +101,7 @@ static int buffer_append(Buffer *buffer, const char *data, size_t size)
 static void buffer_clear(Buffer *buffer)
 {
     free(buffer->data);
-    *buffer = (Buffer){0};
+    *buffer = (Buffer){ 0 };
 }
 
 /* Request: what curl's callbacks do. They only note and queue: no call into libcurl that changes
@@ -263,8 +253,8 @@ static void request_describe_error(HttpRequest *request, CURLcode code, long os_
 
     /* curl names the made-up host of the URL, never the socket. */
     if (request->http->unix_socket)
-        snprintf(request->error_text, sizeof(request->error_text), "unix socket %s: %s",
-                 request->http->unix_socket, what);
+        snprintf(request->error_text, sizeof(request->error_text), "unix socket %s: %s", request->http->unix_socket,
+                 what);
     else
         snprintf(request->error_text, sizeof(request->error_text), "%s: %s", request->origin, what);
 }
@@ -301,7 +291,7 @@ static void request_detach(HttpRequest *request)
 
     if (!request->easy)
         return;
-    curl_multi_remove_handle(http->multi, request->easy);
+    curl_loop_remove(http->loop, request->easy);
     if (http->n_idle < IDLE_HANDLES_MAX) {
         curl_easy_reset(request->easy);
         http->idle[http->n_idle++] = request->easy;
@@ -319,6 +309,9 @@ static void request_finish(HttpRequest *request, CURLcode code)
     request_read_remote(request);
     if (request->error == 0)
         request->error = error_from_curl(code, os_errno);
+    /* With TLS 1.3 a server that does not take our certificate says so, or only hangs up, when it should answer. */
+    if (request->error == -ECONNRESET && strncmp(request->origin, "https:", strlen("https:")) == 0)
+        request->error = -EPROTO;
     if (request->error < 0)
         request_describe_error(request, code, os_errno);
     request_detach(request);
@@ -424,233 +417,24 @@ static int on_defer(sd_event_source *source, void *userdata)
     return 0;
 }
 
-/* curl on the loop */
-
-static void http_collect_finished(Http *http)
+static void on_transfer_finished(void *userdata, CURL *easy, CURLcode code)
 {
-    CURLMsg *message;
-    int left;
+    HttpRequest *request = NULL;
 
-    while ((message = curl_multi_info_read(http->multi, &left))) {
-        HttpRequest *request = NULL;
-        CURLcode code = message->data.result; /* the message dies with the handle's removal */
-
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
-        request_finish(request, code);
-    }
-}
-
-static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-    HttpSocket *socket = userdata;
-    Http *http = socket->http; /* the socket may be gone after the call */
-    int mask = 0, running;
-
-    (void)source;
-    if (events & (EPOLLIN | EPOLLHUP))
-        mask |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
-        mask |= CURL_CSELECT_OUT;
-    if (events & EPOLLERR)
-        mask |= CURL_CSELECT_ERR;
-    curl_multi_socket_action(http->multi, fd, mask, &running);
-    http_collect_finished(http);
-    return 0;
-}
-
-static void http_time_out(Http *http)
-{
-    int running;
-
-    curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    http_collect_finished(http);
-}
-
-static int on_kick(sd_event_source *source, void *userdata)
-{
-    (void)source;
-    http_time_out(userdata);
-    return 0;
-}
-
-static uint64_t monotonic_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static int timer_arm(Http *http, uint64_t usec)
-{
-    int r = sd_event_source_set_time(http->timer, usec);
-
-    if (r >= 0)
-        r = sd_event_source_set_enabled(http->timer, SD_EVENT_ONESHOT);
-    http->armed_us = r < 0 ? 0 : usec;
-    return r;
-}
-
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
-{
-    Http *http = userdata;
-
-    (void)source;
-    (void)usec;
-    http->armed_us = 0;
-    if (http->deadline_us == 0)
-        return 0;
-    if (monotonic_us() < http->deadline_us) {
-        (void)timer_arm(http, http->deadline_us);
-        return 0;
-    }
-    http->deadline_us = 0;
-    http_time_out(http);
-    return 0;
-}
-
-static HttpSocket *socket_free(HttpSocket *socket)
-{
-    if (!socket)
-        return NULL;
-    LIST_REMOVE(socket, sockets);
-    sd_event_source_disable_unref(socket->source);
-    free(socket);
-    return NULL;
-}
-
-static uint32_t events_from_curl(int what)
-{
-    uint32_t events = 0;
-
-    if (what & CURL_POLL_IN)
-        events |= EPOLLIN;
-    if (what & CURL_POLL_OUT)
-        events |= EPOLLOUT;
-    return events;
-}
-
-static int http_watch_socket(Http *http, curl_socket_t fd, uint32_t events)
-{
-    HttpSocket *socket = calloc(1, sizeof(*socket));
-    int r;
-
-    if (!socket)
-        return -ENOMEM;
-    socket->http = http;
-    LIST_INSERT_HEAD(&http->sockets, socket, sockets);
-    r = sd_event_add_io(http->event, &socket->source, fd, events, on_io, socket);
-    if (r < 0 || curl_multi_assign(http->multi, fd, socket) != CURLM_OK) {
-        socket_free(socket);
-        return r < 0 ? r : -EIO;
-    }
-    return 0;
-}
-
-static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *socketp)
-{
-    Http *http = userdata;
-    HttpSocket *socket = socketp;
-
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        curl_multi_assign(http->multi, fd, NULL);
-        socket_free(socket);
-        return 0;
-    }
-    if (!socket)
-        return http_watch_socket(http, fd, events_from_curl(what)) < 0 ? -1 : 0;
-    if (sd_event_source_set_io_events(socket->source, events_from_curl(what)) < 0)
-        return -1;
-    return 0;
-}
-
-/* Most of what libcurl asks for is "at once" or a time limit that is never reached. Setting the kernel's timer for
- * each costs more than all else here (30 to 70 us on a virtual machine, where other calls take 3 to 5), so that a
- * timer that fires too early is left as it is. */
-static int on_curl_timer(CURLM *multi, long timeout_ms, void *userdata)
-{
-    Http *http = userdata;
-
-    (void)multi;
-    http->deadline_us = 0;
-    if (timeout_ms < 0)
-        return 0;
-    if (timeout_ms == 0)
-        return sd_event_source_set_enabled(http->kick, SD_EVENT_ONESHOT) < 0 ? -1 : 0;
-    http->deadline_us = monotonic_us() + (uint64_t)timeout_ms * 1000;
-    if (http->armed_us > 0 && http->armed_us <= http->deadline_us)
-        return 0;
-    return timer_arm(http, http->deadline_us) < 0 ? -1 : 0;
+    (void)userdata;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &request);
+    request_finish(request, code);
 }
 
 /* Http */
 
-static int copy_text(char **ret, const char *text)
-{
-    char *copy = NULL;
-
-    if (text) {
-        copy = strdup(text);
-        if (!copy)
-            return -ENOMEM;
-    }
-    *ret = copy;
-    return 0;
-}
-
 static int http_copy_config(Http *http, const HttpConfig *config)
 {
-    if (copy_text(&http->unix_socket, config->unix_socket) < 0 || copy_text(&http->ca, config->ca) < 0 ||
-        copy_text(&http->cert, config->cert) < 0 || copy_text(&http->key, config->key) < 0 ||
-        copy_text(&http->user, config->user) < 0 || copy_text(&http->password, config->password) < 0)
+    if (text_copy(&http->unix_socket, config->unix_socket) < 0 || text_copy(&http->ca, config->ca) < 0 ||
+        text_copy(&http->cert, config->cert) < 0 || text_copy(&http->key, config->key) < 0 ||
+        text_copy(&http->user, config->user) < 0 || text_copy(&http->password, config->password) < 0)
         return -ENOMEM;
     return 0;
-}
-
-static int http_open_multi(Http *http, unsigned max_connections)
-{
-    unsigned failed = 0;
-
-    http->multi = curl_multi_init();
-    if (!http->multi)
-        return -ENOMEM;
-    failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-    failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
-    failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-    if (max_connections > 0) {
-        long max = (long)max_connections;
-        failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_MAX_HOST_CONNECTIONS, max);
-        failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, max);
-        failed |= (unsigned)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, max);
-    }
-    return failed ? -EIO : 0;
-}
-
-static int http_open_sources(Http *http)
-{
-    int r;
-
-    r = sd_event_add_defer(http->event, &http->defer, on_defer, http);
-    if (r < 0)
-        return r;
-    r = sd_event_source_set_enabled(http->defer, SD_EVENT_OFF);
-    if (r < 0)
-        return r;
-    r = sd_event_add_defer(http->event, &http->kick, on_kick, http);
-    if (r < 0)
-        return r;
-    r = sd_event_source_set_enabled(http->kick, SD_EVENT_OFF);
-    if (r < 0)
-        return r;
-    /* Accuracy 1 µs: 0 would mean the default of 250 ms, which each request would then take. */
-    r = sd_event_add_time(http->event, &http->timer, CLOCK_MONOTONIC, 0, 1, on_timer, http);
-    if (r < 0)
-        return r;
-    return sd_event_source_set_enabled(http->timer, SD_EVENT_OFF);
 }
 
 int http_new(Http **ret, sd_event *event, const HttpConfig *config)
@@ -664,19 +448,19 @@ int http_new(Http **ret, sd_event *event, const HttpConfig *config)
     }
     TAILQ_INIT(&http->requests);
     TAILQ_INIT(&http->ready);
-    LIST_INIT(&http->sockets);
-    http->event = sd_event_ref(event);
 
     int r = http_copy_config(http, config);
     if (r < 0)
         return r;
-    r = http_open_sources(http);
+    r = sd_event_add_defer(event, &http->defer, on_defer, http);
     if (r < 0)
         return r;
-    r = http_open_multi(http, config->max_connections);
+    r = sd_event_source_set_enabled(http->defer, SD_EVENT_OFF);
     if (r < 0)
         return r;
-
+    r = curl_loop_new(&http->loop, event, config->max_connections, on_transfer_finished, http);
+    if (r < 0)
+        return r;
     *ret = TAKE_PTR(http);
     return 0;
 }
@@ -684,7 +468,6 @@ int http_new(Http **ret, sd_event *event, const HttpConfig *config)
 Http *http_free(Http *http)
 {
     HttpRequest *request;
-    HttpSocket *socket;
 
     if (!http)
         return NULL;
@@ -692,25 +475,14 @@ Http *http_free(Http *http)
         http_request_free(request);
     while (http->n_idle > 0)
         curl_easy_cleanup(http->idle[--http->n_idle]);
-    if (http->multi) {
-        curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, NULL);
-        curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, NULL);
-        curl_multi_cleanup(http->multi);
-    }
-    while ((socket = LIST_FIRST(&http->sockets)))
-        socket_free(socket);
-    sd_event_source_disable_unref(http->kick);
-    sd_event_source_disable_unref(http->timer);
+    curl_loop_free(http->loop);
     sd_event_source_disable_unref(http->defer);
-    sd_event_unref(http->event);
     free(http->unix_socket);
     free(http->ca);
     free(http->cert);
     free(http->key);
     free(http->user);
-    if (http->password)
-        explicit_bzero(http->password, strlen(http->password));
-    free(http->password);
+    text_free_secret(http->password);
     free(http);
     curl_global_cleanup();
     return NULL;
@@ -731,6 +503,8 @@ static int request_set_peer(HttpRequest *request)
     /* An agent's traffic to its own cluster has no business on a proxy that some profile script set. */
     SETOPT(CURLOPT_PROXY, "");
     SETOPT(CURLOPT_NOPROXY, "*");
+    /* A peer that comes back under another address is to be found at once. Only new connections ask. */
+    SETOPT(CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
     SETOPT(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
     SETOPT(CURLOPT_SSL_VERIFYHOST, 2L);
@@ -738,6 +512,12 @@ static int request_set_peer(HttpRequest *request)
         SETOPT(CURLOPT_CAINFO, http->ca);
         SETOPT(CURLOPT_CAPATH, NULL); /* else the system's CAs would count as well */
     }
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* Else a CA file that was replaced would be seen a day later. */
+    SETOPT(CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
+    /* A resumed session goes by the certificates of its beginning, which may have been replaced since. */
+    SETOPT(CURLOPT_SSL_SESSIONID_CACHE, 0L);
     if (http->cert)
         SETOPT(CURLOPT_SSLCERT, http->cert);
     if (http->key)
@@ -750,12 +530,21 @@ static int request_set_peer(HttpRequest *request)
     return failed ? -ENOMEM : 0;
 }
 
+/* What was given up must not arrive later: a closed socket goes on sending what the peer has not acknowledged, for
+ * minutes, and etcd then carries out a write that is out of date. With this, closing it drops that. */
+static int on_curl_socket(void *userdata, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)userdata;
+    (void)purpose;
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
+    return CURL_SOCKOPT_OK;
+}
+
 static int request_set_behaviour(HttpRequest *request, const HttpSpec *spec)
 {
     CURL *easy = request->easy;
     unsigned failed = 0;
-    uint64_t connect_timeout_ms = spec->connect_timeout_ms ? spec->connect_timeout_ms
-                                                           : CONNECT_TIMEOUT_MS_DEFAULT;
+    uint64_t connect_timeout_ms = spec->connect_timeout_ms ? spec->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
 
     SETOPT(CURLOPT_NOSIGNAL, 1L);
     SETOPT(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -774,6 +563,7 @@ static int request_set_behaviour(HttpRequest *request, const HttpSpec *spec)
     SETOPT(CURLOPT_TCP_KEEPALIVE, 1L);
     SETOPT(CURLOPT_TCP_KEEPIDLE, 30L);
     SETOPT(CURLOPT_TCP_KEEPINTVL, 10L);
+    SETOPT(CURLOPT_SOCKOPTFUNCTION, on_curl_socket);
     SETOPT(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
     SETOPT(CURLOPT_TIMEOUT_MS, (long)spec->timeout_ms);
     if (spec->follow_redirects) {
@@ -882,7 +672,7 @@ static int request_set_up(HttpRequest *request, const HttpSpec *spec)
     if (!request->easy)
         return -ENOMEM;
     request->origin = origin_of(spec->url);
-    if (!request->origin || copy_text(&request->want_header, spec->want_header) < 0)
+    if (!request->origin || text_copy(&request->want_header, spec->want_header) < 0)
         return -ENOMEM;
     r = request_set_peer(request);
     if (r < 0)
@@ -910,8 +700,9 @@ int http_request(Http *http, const HttpSpec *spec, HttpDoneFn done, void *userda
     int r = request_set_up(request, spec);
     if (r < 0)
         return r;
-    if (curl_multi_add_handle(http->multi, request->easy) != CURLM_OK)
-        return -ENOMEM;
+    r = curl_loop_add(http->loop, request->easy);
+    if (r < 0)
+        return r;
 
     if (ret)
         *ret = request;
@@ -940,8 +731,8 @@ HttpRequest *http_request_free(HttpRequest *request)
 
 static bool is_unreserved(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == '_' || c == '~';
 }
 
 char *http_escape(const char *text, bool keep_slash)

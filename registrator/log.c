@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include "cleanup.h"
+#include "utf8.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -20,6 +21,7 @@ enum { LINE_BYTES_MAX = 2048, FIELDS_MAX = 8 };
 static struct {
     int level;
     bool journal;
+    LogFormat format;
 } target = { .level = LOG_INFO };
 
 static const struct {
@@ -31,13 +33,15 @@ static const struct {
 };
 
 /* Made once with "systemd-id128 new"; they never change, for journalctl's users match on them. */
-static const char *const message_ids[LOG_EVENT_MAX_] = {
-    [LOG_EVENT_REGISTERED] = "1575a06dda424eff9307bad1e6fb6230",
-    [LOG_EVENT_WITHDRAWN] = "93bab6bc259641f6a2876157b2d56c57",
-    [LOG_EVENT_CONFLICT] = "b880ef1a9a23486897cbd5bab4b25582",
-    [LOG_EVENT_LEASE_LOST] = "3a8a3456a612457d9d3861cf76a3bc07",
-    [LOG_EVENT_DOCKER_LOST] = "5020f6af68d94fed8b6c5e5c0cac370b",
-    [LOG_EVENT_ETCD_LOST] = "2e6bfffde27d4d31b48e880630a1c3db",
+static const struct {
+    const char *name, *id;
+} events[LOG_EVENT_MAX_] = {
+    [LOG_EVENT_REGISTERED] = { "registered", "1575a06dda424eff9307bad1e6fb6230" },
+    [LOG_EVENT_WITHDRAWN] = { "withdrawn", "93bab6bc259641f6a2876157b2d56c57" },
+    [LOG_EVENT_CONFLICT] = { "conflict", "b880ef1a9a23486897cbd5bab4b25582" },
+    [LOG_EVENT_LEASE_LOST] = { "lease_lost", "3a8a3456a612457d9d3861cf76a3bc07" },
+    [LOG_EVENT_DOCKER_LOST] = { "docker_lost", "5020f6af68d94fed8b6c5e5c0cac370b" },
+    [LOG_EVENT_ETCD_LOST] = { "etcd_lost", "2e6bfffde27d4d31b48e880630a1c3db" },
 };
 
 void log_open(void)
@@ -59,51 +63,17 @@ void log_set_level(int level)
     target.level = level;
 }
 
+void log_set_format(LogFormat format)
+{
+    target.format = format;
+}
+
 int log_level_from_string(const char *text)
 {
     for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
         if (strcmp(levels[i].name, text) == 0)
             return levels[i].level;
     return -EINVAL;
-}
-
-/* Bytes of the printable UTF-8 character at text; 0: a control character, or not UTF-8. */
-static size_t printable_length(const unsigned char *text)
-{
-    unsigned char first = text[0], second = first ? text[1] : 0;
-    size_t length = 0;
-
-    if (first < 0x80)
-        return first >= 0x20 && first != 0x7f;
-    if (first >= 0xc2 && first < 0xe0)
-        length = 2;
-    else if (first >= 0xe0 && first < 0xf0)
-        length = 3;
-    else if (first >= 0xf0 && first < 0xf5)
-        length = 4;
-
-    /* C1 controls, which terminals obey; overlong forms, surrogates, beyond U+10FFFF. */
-    if ((first == 0xc2 && second < 0xa0) || (first == 0xe0 && second < 0xa0) ||
-        (first == 0xed && second >= 0xa0) || (first == 0xf0 && second < 0x90) ||
-        (first == 0xf4 && second >= 0x90))
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    return length;
-}
-
-/* Keeps one line one line, and the journal from hiding it as "blob data". */
-static void make_printable(char *text)
-{
-    unsigned char *p = (unsigned char *)text;
-
-    while (*p) {
-        size_t length = printable_length(p);
-        if (length == 0)
-            *p = '?';
-        p += length ? length : 1;
-    }
 }
 
 /* Appends "NAME=value"; without memory the line goes out without the field. */
@@ -116,7 +86,7 @@ static void add_field(struct iovec *fields, size_t *n, const char *name, const c
     int length = asprintf(&text, "%s=%s", name, value);
     if (length < 0)
         return;
-    make_printable(text);
+    utf8_make_printable(text);
     fields[(*n)++] = (struct iovec){ .iov_base = text, .iov_len = (size_t)length };
 }
 
@@ -128,15 +98,15 @@ static void add_number(struct iovec *fields, size_t *n, const char *name, int nu
     add_field(fields, n, name, text);
 }
 
-static int write_journal(int level, int error, LogEvent event, const char *container,
-                         const char *id, const char *key, const char *line)
+static int write_journal(int level, int error, LogEvent event, const char *container, const char *id, const char *key,
+                         const char *line)
 {
     struct iovec fields[FIELDS_MAX];
     size_t n = 0;
 
     add_field(fields, &n, "MESSAGE", line);
     add_number(fields, &n, "PRIORITY", level);
-    add_field(fields, &n, "MESSAGE_ID", message_ids[event]);
+    add_field(fields, &n, "MESSAGE_ID", events[event].id);
     add_field(fields, &n, "CONTAINER_NAME", container);
     add_field(fields, &n, "CONTAINER_ID", id);
     add_field(fields, &n, "REGISTRATOR_KEY", key);
@@ -164,19 +134,72 @@ static const char *level_prefix(int level)
     }
 }
 
-static void write_stderr(int level, const char *line)
+static const char *level_name(int level)
 {
-    char text[LINE_BYTES_MAX + 16];
-    int length = snprintf(text, sizeof(text), "%s%s\n", level_prefix(level), line);
+    for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+        if (levels[i].level == level)
+            return levels[i].name;
+    return "error";
+}
+
+static void write_pair(FILE *out, const char *name, const char *value)
+{
+    if (!value || *value == '\0')
+        return;
+    (void)fprintf(out, " %s=\"", name);
+    for (const char *c = value; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
+            (void)fputc('\\', out);
+        (void)fputc(*c, out);
+    }
+    (void)fputc('"', out);
+}
+
+/* NULL: no memory. */
+static char *make_logfmt(int level, LogEvent event, const char *container, const char *id, const char *key,
+                         const char *line)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    if (!out)
+        return NULL;
+    (void)fprintf(out, "level=%s", level_name(level));
+    write_pair(out, "msg", line);
+    write_pair(out, "event", events[event].name);
+    write_pair(out, "container", container);
+    write_pair(out, "id", id);
+    write_pair(out, "key", key);
+    (void)fputc('\n', out);
+    if (fclose(out) == 0 && text) {
+        text[size - 1] = '\0';
+        utf8_make_printable(text);
+        text[size - 1] = '\n';
+        return text;
+    }
+    free(text);
+    return NULL;
+}
+
+static void write_stderr(int level, LogEvent event, const char *container, const char *id, const char *key,
+                         const char *line)
+{
+    CLEANUP_FREE char *logfmt =
+        target.format == LOG_FORMAT_LOGFMT ? make_logfmt(level, event, container, id, key, line) : NULL;
+    char plain[LINE_BYTES_MAX + 16];
+    int length = snprintf(plain, sizeof(plain), "%s%s\n", level_prefix(level), line);
 
     /* One write: the lines of processes that share a stderr do not mix. Nobody is left to hear of a
      * failure. */
-    if (length > 0 && write(STDERR_FILENO, text, (size_t)length) < 0)
+    if (logfmt && write(STDERR_FILENO, logfmt, strlen(logfmt)) >= 0)
+        return;
+    if (length > 0 && write(STDERR_FILENO, plain, (size_t)length) < 0)
         return;
 }
 
-void log_write(int level, int error, LogEvent event, const char *container, const char *id,
-               const char *key, const char *format, ...)
+void log_write(int level, int error, LogEvent event, const char *container, const char *id, const char *key,
+               const char *format, ...)
 {
     char line[LINE_BYTES_MAX] = "";
     int saved_errno = errno;
@@ -193,9 +216,9 @@ void log_write(int level, int error, LogEvent event, const char *container, cons
 
     if (length >= (int)sizeof(line))
         memcpy(line + sizeof(line) - 4, "...", 4);
-    make_printable(line);
+    utf8_make_printable(line); /* the journal would hide it as "blob data" */
 
     if (!target.journal || write_journal(level, error, event, container, id, key, line) < 0)
-        write_stderr(level, line);
+        write_stderr(level, event, container, id, key, line);
     errno = saved_errno;
 }

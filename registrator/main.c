@@ -1,3 +1,4 @@
+#include "address.h"
 #include "agent.h"
 #include "ctl.h"
 #include "exit_status.h"
@@ -22,8 +23,18 @@ static void print_help(void)
            "\n");
     settings_print_options(stdout);
     printf("\n"
-           "Exit status: 0 done, 1 bad settings or usage, 2 not reachable or not possible.\n"
+           "Exit status: 0 done, 1 bad settings or usage, 2 not reachable or not possible,\n"
+           "3 status --etcd found a difference.\n"
            "See registrator(8) and registrator.conf(5).\n");
+}
+
+/* What is wrong now may be right when the agent runs: said, and no error. */
+static void check_advertised(const char *advertise)
+{
+    HostAddress found;
+
+    if (advertise && host_address_find(&found, advertise, NULL) == -ENODEV)
+        log_warning("--advertise: there is no interface %s here now, or it has no address", advertise);
 }
 
 static int run_agent(Settings *settings, int argc, char **argv, bool dry_run)
@@ -60,6 +71,7 @@ int main(int argc, char **argv)
         printf("registrator %s\n", PACKAGE_VERSION);
         return EXIT_SUCCESS;
     case SETTINGS_CHECK:
+        check_advertised(settings->advertise);
         printf("The settings are good.\n");
         return EXIT_SUCCESS;
     default:
@@ -73,5 +85,6 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     log_set_level(settings->log_level);
+    log_set_format(settings->log_format);
     return run_agent(TAKE_PTR(settings), argc, argv, action == SETTINGS_DRY_RUN);
 }

@@ -135,9 +135,8 @@ static void send_next(Nudge *nudge)
         body = NULL;
         return;
     }
-    (void)etcd_request(nudge->etcd,
-                       &(EtcdSpec){ .method = "PUT", .path = path, .body = body, .form = true },
-                       on_sent, nudge, &nudge->request);
+    (void)etcd_request(nudge->etcd, &(EtcdSpec){ .method = "PUT", .path = path, .body = body, .form = true }, on_sent,
+                       nudge, &nudge->request);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)

@@ -11,7 +11,7 @@ static const char *read_digits(const char *text, unsigned max, unsigned *ret)
     for (c = text; *c >= '0' && *c <= '9'; c++) {
         unsigned digit = (unsigned)(*c - '0');
 
-        if (number > (max - digit) / 10)
+        if (digit > max || number > (max - digit) / 10)
             return NULL;
         number = number * 10 + digit;
     }

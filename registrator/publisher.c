@@ -1,9 +1,13 @@
+/* A key that there is no memory for is an error, not the end. */
+#define HASH_NONFATAL_OOM 1
 #include "publisher.h"
 
 #include "backoff.h"
 #include "log.h"
+#include "refresh_pace.h"
+#include "text.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <string.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -13,10 +17,9 @@ TAILQ_HEAD(EntryQueue, PublisherEntry);
 enum {
     /* A cluster that comes back is to have every key again within two seconds. */
     RETRY_CAP_MS = 1500,
-    /* v2: refreshes go out in groups when there are more than one in 10 ms. */
-    REFRESH_TICK_MIN_US = 10000,
-    /* v2: however few the keys are; when many come, no more than a second's share of them are due at once. */
-    REFRESH_TICK_MAX_US = 1000000,
+    /* Linux sends again what is not acknowledged for up to 924 s: a write that was given up, too, on its way between
+     * etcd's members. */
+    LATE_WRITE_S = 930,
     /* v2: refreshes in flight; the store can have twice as many, so that a change always finds room. */
     REFRESHES_AT_ONCE = 4,
 };
@@ -50,18 +53,26 @@ struct Publisher {
     uint64_t audit_begin; /* the clock when the audit under way was asked for; 0: none is */
     bool audit_doubtful; /* its lease ended meanwhile */
     bool held, keep_orphans, beating, audit_wanted;
+    bool beat_doubtful; /* the heartbeat under way may have met the lease before it was opened anew */
     bool writes_failing; /* heartbeats may go well while writes do not: etcd full, or without permission */
     bool refreshes_failing; /* v2: since the last try */
-    double refresh_due; /* v2: refreshes that are due and not under way */
-    uint64_t refresh_counted_us; /* v2: CLOCK_BOOTTIME up to which they are counted */
+    RefreshPace pace; /* v2: on CLOCK_BOOTTIME */
     bool refused; /* the last failure was an answer: ask anew which API and lease there are before going on */
     uint64_t last_ok_us; /* CLOCK_BOOTTIME; 0: never */
+    uint64_t late_until_us; /* CLOCK_BOOTTIME up to which a write that was given up may still be carried out */
+    uint64_t renewed_us; /* v3: the same clock, when the last request was sent that renewed the lease */
+    uint64_t beat_us, open_us; /* v3: when what may renew it was sent */
     Backoff backoff;
     sd_event_source *retry, *heartbeat, *refresh, *flush;
     PublisherCounters counters;
 };
 
+/* What seems to take longer was more likely a clock; what seems to take less than nothing, too: the difference wraps. */
+static const uint64_t latency_max_ns = UINT64_C(3600) * 1000000000;
+static const char no_memory[] = "out of memory, trying again";
+
 static void publisher_answered(Publisher *publisher, StoreStatus status, const char *message);
+static void publisher_fail(Publisher *publisher, StoreStatus status, const char *message);
 static void publisher_lost(Publisher *publisher);
 static void refresh_some(Publisher *publisher);
 static void refresh_overdue(Publisher *publisher);
@@ -75,9 +86,9 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static bool same(const char *a, const char *b)
+static const char *where_of(const Publisher *publisher)
 {
-    return a == b || (a && b && strcmp(a, b) == 0);
+    return publisher->config.where ? publisher->config.where : "";
 }
 
 static bool uses_refresh(const Publisher *publisher)
@@ -90,6 +101,12 @@ static bool uses_refresh(const Publisher *publisher)
 static void wake(Publisher *publisher)
 {
     (void)sd_event_source_set_enabled(publisher->flush, SD_EVENT_ONESHOT);
+}
+
+/* Is an operation under way? */
+static bool is_busy(const PublisherEntry *entry)
+{
+    return entry->state == ENTRY_BUSY || entry->refreshing;
 }
 
 /* The one place where an entry changes its state, and with it its queue. */
@@ -118,10 +135,12 @@ static PublisherEntry *entry_free(PublisherEntry *entry)
         return NULL;
     free(entry->key);
     free(entry->owner);
+    free(entry->owner_id);
     free(entry->wanted);
     free(entry->published);
     free(entry->attempted);
     free(entry->holder);
+    free(entry->reason);
     free(entry->after);
     free(entry);
     return NULL;
@@ -138,7 +157,7 @@ static PublisherEntry *entry_add(Publisher *publisher, const char *key)
     if (!entry->key)
         return NULL;
     HASH_ADD_KEYPTR(hh, publisher->entries, entry->key, strlen(entry->key), entry);
-    return TAKE_PTR(entry);
+    return entry->hh.tbl ? TAKE_PTR(entry) : NULL;
 }
 
 static void entry_remove(Publisher *publisher, PublisherEntry *entry)
@@ -160,13 +179,28 @@ static PublisherEntry *find(const Publisher *publisher, const char *key)
 static void entry_decide(Publisher *publisher, PublisherEntry *entry)
 {
     bool maybe_there = entry->published || entry->attempted;
+    bool writable = entry->wanted && !entry->rejected;
 
     if (!entry->wanted && !maybe_there)
         entry_remove(publisher, entry);
-    else if (entry->wanted && !entry->attempted && same(entry->wanted, entry->published))
+    else if (!writable && !maybe_there)
+        entry_set_state(publisher, entry, ENTRY_REJECTED);
+    else if (writable && !entry->attempted && text_same(entry->wanted, entry->published))
         entry_set_state(publisher, entry, ENTRY_SETTLED);
     else
         entry_set_state(publisher, entry, ENTRY_PENDING);
+}
+
+static void set_string(char **string, char *owned)
+{
+    free(*string);
+    *string = owned;
+}
+
+static void entry_drop_reason(PublisherEntry *entry)
+{
+    set_string(&entry->reason, NULL);
+    entry->rejected = false;
 }
 
 static int replace_string(char **string, const char *text)
@@ -175,47 +209,75 @@ static int replace_string(char **string, const char *text)
 
     if (!copy)
         return -ENOMEM;
-    free(*string);
-    *string = copy;
+    set_string(string, copy);
     return 0;
 }
 
-int publisher_want(Publisher *publisher, const char *key, const char *value, const char *owner)
+/* Without memory nothing has changed: half a wish could take away a key that is right. */
+int publisher_want(Publisher *publisher, const char *key, const char *value, const char *owner, const char *owner_id,
+                   uint64_t event_ns)
 {
-    PublisherEntry *entry = find(publisher, key);
-    int r;
+    CLEANUP_FREE char *wanted = strdup(value);
+    CLEANUP_FREE char *name = strdup(owner);
+    CLEANUP_FREE char *id = strdup(owner_id);
+    bool copied = wanted && name && id;
+    PublisherEntry *entry = copied ? find(publisher, key) : NULL;
 
-    if (!entry)
+    if (copied && !entry)
         entry = entry_add(publisher, key);
     if (!entry)
         return -ENOMEM;
-    r = replace_string(&entry->wanted, value);
-    if (r >= 0)
-        r = replace_string(&entry->owner, owner);
-    if (r >= 0) {
-        free(entry->after);
-        entry->after = NULL;
-        entry->orphan = false;
-        entry->touched = ++publisher->clock;
-    }
-    if (entry->state != ENTRY_BUSY)
+    if (!text_same(entry->wanted, value))
+        entry_drop_reason(entry);
+    set_string(&entry->wanted, TAKE_PTR(wanted));
+    set_string(&entry->owner, TAKE_PTR(name));
+    set_string(&entry->owner_id, TAKE_PTR(id));
+    set_string(&entry->after, NULL);
+    entry->orphan = false;
+    entry->event_ns = event_ns;
+    entry->touched = ++publisher->clock;
+    if (!is_busy(entry))
         entry_decide(publisher, entry);
-    return r;
+    return 0;
 }
 
-void publisher_unwant(Publisher *publisher, const char *key, const char *after)
+/* Was it never asked for in etcd, so that an earlier run may have left it there? "registrator stop" waits for it. */
+static bool may_be_left(const Publisher *publisher, const PublisherEntry *entry)
+{
+    bool unknown = publisher->last_ok_us == 0 || uses_refresh(publisher);
+
+    return unknown && entry->state == ENTRY_PENDING && entry->wanted && !entry->published && !entry->attempted &&
+           !entry->holder;
+}
+
+void publisher_unwant(Publisher *publisher, const char *key, const char *after, uint64_t event_ns)
 {
     PublisherEntry *entry = find(publisher, key);
 
     if (!entry)
         return;
-    free(entry->wanted);
-    entry->wanted = NULL;
-    free(entry->after);
-    entry->after = after ? strdup(after) : NULL; /* without memory the order is lost, not the deletion */
+    if (may_be_left(publisher, entry)) {
+        entry->attempted = entry->wanted;
+        entry->wanted = NULL;
+    }
+    set_string(&entry->wanted, NULL);
+    entry_drop_reason(entry);
+    set_string(&entry->after, after ? strdup(after) : NULL); /* without memory the order is lost, not the deletion */
+    entry->orphan = false;
+    entry->event_ns = event_ns;
     entry->touched = ++publisher->clock;
-    if (entry->state != ENTRY_BUSY)
+    if (!is_busy(entry))
         entry_decide(publisher, entry);
+}
+
+int publisher_copy_wishes(Publisher *publisher, const Publisher *other)
+{
+    int r = 0;
+
+    for (const PublisherEntry *entry = other->entries; entry && r >= 0; entry = entry->hh.next)
+        if (entry->wanted)
+            r = publisher_want(publisher, entry->key, entry->wanted, entry->owner, entry->owner_id, 0);
+    return r;
 }
 
 void publisher_drop_orphans(Publisher *publisher)
@@ -258,7 +320,7 @@ static StoreVerb verb_for(const Publisher *publisher, const PublisherEntry *entr
 {
     if (publisher->config.dry_run)
         return STORE_PEEK;
-    if (!entry->wanted)
+    if (!entry->wanted || entry->rejected)
         return STORE_REMOVE;
     return entry->replace ? STORE_REPLACE : STORE_ENSURE;
 }
@@ -288,19 +350,21 @@ static int batch_add(Batch *batch, PublisherEntry *entry, StoreVerb verb)
     return 0;
 }
 
-static void log_change(const PublisherEntry *entry, const StoreOp *op)
+static void log_change(const Publisher *publisher, const PublisherEntry *entry, const StoreOp *op)
 {
+    const char *where = where_of(publisher);
     const char *owner = entry->owner ? entry->owner : "";
 
     if (op->verb == STORE_REMOVE)
-        log_write(LOG_INFO, 0, LOG_EVENT_WITHDRAWN, owner, NULL, entry->key, "Withdrawn: %s%s%s", entry->key,
-                  entry->owner ? "" : ", left under our lease by an earlier run",
-                  op->wrote ? "" : " (was gone already)");
+        log_write(LOG_INFO, 0, LOG_EVENT_WITHDRAWN, owner, entry->owner_id, entry->key, "Withdrawn: %s%s%s%s",
+                  entry->key, entry->owner ? "" : ", left under our lease by an earlier run",
+                  op->wrote ? "" : " (was gone already)", where);
     else if (op->wrote)
-        log_write(LOG_INFO, 0, LOG_EVENT_REGISTERED, owner, NULL, entry->key, "Registered: %s = %s", entry->key,
-                  op->value);
+        log_write(LOG_INFO, 0, LOG_EVENT_REGISTERED, owner, entry->owner_id, entry->key, "Registered: %s = %s%s",
+                  entry->key, op->value, where);
     else
-        log_write(LOG_DEBUG, 0, LOG_EVENT_NONE, owner, NULL, entry->key, "Kept: %s = %s", entry->key, op->value);
+        log_write(LOG_DEBUG, 0, LOG_EVENT_NONE, owner, entry->owner_id, entry->key, "Kept: %s = %s%s", entry->key,
+                  op->value, where);
 }
 
 static void entry_forget_ours(PublisherEntry *entry)
@@ -312,26 +376,25 @@ static void entry_forget_ours(PublisherEntry *entry)
 
 static void entry_drop_holder(PublisherEntry *entry)
 {
-    free(entry->holder);
-    entry->holder = NULL;
+    set_string(&entry->holder, NULL);
+    entry->revision = 0;
     entry->replace = false;
 }
 
 static void entry_held(Publisher *publisher, PublisherEntry *entry, StoreOp *op)
 {
-    bool news = !same(entry->holder, op->holder);
+    bool news = !text_same(entry->holder, op->holder);
     bool may_replace = publisher->config.replace && op->verb == STORE_ENSURE;
 
     entry_forget_ours(entry);
-    free(entry->holder);
-    entry->holder = op->holder;
+    entry->event_ns = 0; /* how long the holder stays is not our latency */
+    set_string(&entry->holder, TAKE_PTR(op->holder));
     entry->revision = op->revision;
-    op->holder = NULL;
     if (news) {
         publisher->counters.conflicts++;
-        log_write(LOG_WARNING, 0, LOG_EVENT_CONFLICT, entry->owner, NULL, entry->key,
-                  "Key %s is somebody else's, with value '%s', %s", entry->key, entry->holder ? entry->holder : "",
-                  may_replace ? "replacing it (on_conflict is replace)" : "waiting until it goes");
+        log_write(LOG_WARNING, 0, LOG_EVENT_CONFLICT, entry->owner, entry->owner_id, entry->key,
+                  "Key %s is somebody else's, with value '%s', %s%s", entry->key, entry->holder ? entry->holder : "",
+                  may_replace ? "replacing it (on_conflict is replace)" : "waiting until it goes", where_of(publisher));
     }
     entry->replace = may_replace;
     if (!entry->wanted)
@@ -340,13 +403,40 @@ static void entry_held(Publisher *publisher, PublisherEntry *entry, StoreOp *op)
         entry_set_state(publisher, entry, may_replace ? ENTRY_PENDING : ENTRY_HELD);
 }
 
+static void log_rejected(const Publisher *publisher, const PublisherEntry *entry, const StoreOp *op)
+{
+    log_write(LOG_ERR, 0, LOG_EVENT_NONE, entry->owner, entry->owner_id, entry->key,
+              "etcd does not %s key %s (%s), leaving it %s; change --key or --value, or what the user may do%s",
+              op->verb == STORE_REMOVE ? "let go of" : "take", entry->key, op->holder ? op->holder : "no reason given",
+              op->verb == STORE_REMOVE ? "there" : "out", where_of(publisher));
+}
+
+/* attempted: what may have been there before. What is there instead, an older value, is not what is wanted either,
+ * and is withdrawn. */
+static void entry_rejected(const Publisher *publisher, PublisherEntry *entry, StoreOp *op, char **attempted)
+{
+    if (op->verb == STORE_REMOVE) {
+        log_rejected(publisher, entry, op);
+        entry_forget_ours(entry);
+        return;
+    }
+    if (text_same(entry->wanted, op->value)) {
+        entry->event_ns = 0;
+        if (!entry->reason || !text_same(entry->reason, op->holder))
+            log_rejected(publisher, entry, op);
+        set_string(&entry->reason, TAKE_PTR(op->holder));
+        entry->rejected = true;
+    }
+    set_string(&entry->attempted, TAKE_PTR(*attempted));
+}
+
 static void entry_planned(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
 {
-    const char *what = !entry->wanted                        ? "delete"
-                       : op->outcome == STORE_OP_DONE        ? "keep"
-                       : op->outcome != STORE_OP_HELD        ? "put"
-                       : publisher->config.replace           ? "replace"
-                                                             : "held";
+    const char *what = !entry->wanted                 ? "delete"
+                       : op->outcome == STORE_OP_DONE ? "keep"
+                       : op->outcome != STORE_OP_HELD ? "put"
+                       : publisher->config.replace    ? "replace"
+                                                      : "held";
 
     publisher->handlers.planned(publisher->userdata, what, entry->key, entry->wanted, op->holder);
     free(entry->attempted);
@@ -357,11 +447,29 @@ static void entry_planned(Publisher *publisher, PublisherEntry *entry, const Sto
         (void)replace_string(&entry->published, entry->wanted);
 }
 
+/* Is what etcd holds now what is wanted? Otherwise the next operation is the one that was waited for. */
+static void observe_latency(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
+{
+    bool removed = op->verb == STORE_REMOVE;
+    struct timespec now;
+    uint64_t now_ns;
+
+    if (!text_same(entry->wanted, removed ? NULL : op->value))
+        return;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    if (op->wrote && entry->event_ns > 0 && now_ns - entry->event_ns <= latency_max_ns)
+        histogram_observe(removed ? &publisher->counters.delete_latency : &publisher->counters.put_latency,
+                          (now_ns - entry->event_ns) / 1000);
+    entry->event_ns = 0;
+}
+
 static void entry_done(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
 {
     if (op->verb == STORE_REFRESH)
         return;
-    log_change(entry, op);
+    log_change(publisher, entry, op);
+    observe_latency(publisher, entry, op);
     publisher->counters.puts += op->wrote && op->verb != STORE_REMOVE;
     publisher->counters.deletes += op->wrote && op->verb == STORE_REMOVE;
     free(entry->published);
@@ -371,33 +479,36 @@ static void entry_done(Publisher *publisher, PublisherEntry *entry, const StoreO
     } else {
         entry->published = entry->attempted;
         entry_drop_holder(entry);
+        entry_drop_reason(entry);
     }
     entry->attempted = NULL;
 }
 
-static void entry_finish(Publisher *publisher, PublisherEntry *entry, StoreOp *op)
+/* What became of one operation of a batch. */
+static void entry_finish(Publisher *publisher, PublisherEntry *entry, StoreOp *op, char **attempted)
 {
-    entry_set_state(publisher, entry, ENTRY_IDLE);
+    if (op->verb == STORE_REFRESH)
+        entry->refreshing = false;
+    else
+        entry_set_state(publisher, entry, ENTRY_IDLE);
     entry->touched = ++publisher->clock; /* also if it failed: an audit may have looked before it or after */
-    if (op->verb == STORE_PEEK && op->outcome != STORE_OP_FAILED) {
+    if (op->outcome == STORE_OP_FAILED) {
+        if (op->verb == STORE_ENSURE || op->verb == STORE_REPLACE) {
+            entry->doubted = true;
+            publisher->late_until_us = now_us() + (uint64_t)LATE_WRITE_S * 1000000;
+        }
+    } else if (op->verb == STORE_PEEK) {
         entry_planned(publisher, entry, op);
     } else if (op->outcome == STORE_OP_HELD) {
         entry_held(publisher, entry, op);
         return;
-    } else if (op->outcome == STORE_OP_DONE || op->outcome == STORE_OP_CHANGED) {
-        entry_done(publisher, entry, op);
     } else if (op->outcome == STORE_OP_LOST) {
-        if (op->verb == STORE_REFRESH)
-            publisher->counters.drift++;
+        publisher->counters.drift += op->verb == STORE_REFRESH;
         entry_forget_ours(entry);
     } else if (op->outcome == STORE_OP_REJECTED) {
-        log_write(LOG_ERR, 0, LOG_EVENT_NONE, entry->owner, NULL, entry->key,
-                  "etcd does not take key %s, leaving it out; change --key or --value", entry->key);
-        entry_forget_ours(entry);
-        if (entry->wanted) {
-            entry_set_state(publisher, entry, ENTRY_REJECTED);
-            return;
-        }
+        entry_rejected(publisher, entry, op, attempted);
+    } else {
+        entry_done(publisher, entry, op);
     }
     entry_decide(publisher, entry);
 }
@@ -418,8 +529,7 @@ static bool means_all_lost(const Publisher *publisher, const Batch *batch)
     if (!opened || !uses_refresh(publisher) || silence_us <= (uint64_t)publisher->config.ttl_s * 1000000)
         return false;
     /* Without a key that is refreshed, silence is nothing special. */
-    return batch->ops[0].verb == STORE_REFRESH ? batch->ops[0].outcome == STORE_OP_LOST
-                                               : publisher->n_settled + publisher->n_refreshes > 0;
+    return batch->ops[0].verb == STORE_REFRESH ? batch->ops[0].outcome == STORE_OP_LOST : publisher->n_settled > 0;
 }
 
 static void on_applied(void *userdata, StoreStatus status, const char *message)
@@ -437,7 +547,7 @@ static void on_applied(void *userdata, StoreStatus status, const char *message)
         unclear |= batch->ops[i].outcome == STORE_OP_FAILED;
         if (batch->doubtful)
             batch->ops[i].outcome = STORE_OP_FAILED;
-        entry_finish(publisher, batch->entries[i], &batch->ops[i]);
+        entry_finish(publisher, batch->entries[i], &batch->ops[i], &batch->attempted[i]);
     }
     if (status == STORE_OK && unclear) {
         /* Tried again like anything that failed: after a while. */
@@ -458,32 +568,39 @@ static void on_applied(void *userdata, StoreStatus status, const char *message)
 /* Takes the batch. */
 static void publisher_apply(Publisher *publisher, Batch *batch)
 {
-    for (size_t i = 0; i < batch->n; i++)
-        entry_set_state(publisher, batch->entries[i], ENTRY_BUSY);
     batch->publisher = publisher;
     LIST_INSERT_HEAD(&publisher->batches, batch, link);
     publisher->n_batches++;
     publisher->n_refreshes += batch->ops[0].verb == STORE_REFRESH;
-    store_apply(publisher->store, batch->ops, batch->n, on_applied, batch);
+    if (store_apply(publisher->store, batch->ops, batch->n, on_applied, batch) < 0)
+        on_applied(batch, STORE_UNREACHABLE, no_memory);
 }
 
-static Batch *batch_new_pending(Publisher *publisher)
+/* *ret: NULL if there is nothing to write. -ENOMEM. */
+static int batch_new_pending(Publisher *publisher, Batch **ret)
 {
     CLEANUP(batch_free_p) Batch *batch = calloc(1, sizeof(*batch));
     size_t max = store_batch_max(publisher->store);
     PublisherEntry *entry;
 
     if (!batch)
-        return NULL;
+        return -ENOMEM;
     TAILQ_FOREACH (entry, &publisher->pending, queue) {
         if (batch->n == max)
             break;
         if (waits_for_successor(publisher, entry))
             continue;
-        if (batch_add(batch, entry, verb_for(publisher, entry)) < 0)
-            break;
+        StoreVerb verb = verb_for(publisher, entry);
+        /* A full etcd lets go of keys, but not in a transaction that puts one, too. */
+        if (publisher->writes_failing && batch->n > 0 && (verb == STORE_REMOVE) != (batch->ops[0].verb == STORE_REMOVE))
+            continue;
+        if (batch_add(batch, entry, verb) < 0 && batch->n == 0)
+            return -ENOMEM;
     }
-    return batch->n > 0 ? TAKE_PTR(batch) : NULL;
+    for (size_t i = 0; i < batch->n; i++)
+        entry_set_state(publisher, batch->entries[i], ENTRY_BUSY);
+    *ret = batch->n > 0 ? TAKE_PTR(batch) : NULL;
+    return 0;
 }
 
 /* False: nothing to write, or not now. */
@@ -491,13 +608,16 @@ static bool publisher_flush_one(Publisher *publisher)
 {
     Batch *batch;
 
-    if (publisher->held || publisher->n_batches >= store_concurrency(publisher->store))
+    if (publisher->held || TAILQ_EMPTY(&publisher->pending) ||
+        publisher->n_batches >= store_concurrency(publisher->store))
         return false;
-    batch = batch_new_pending(publisher);
-    if (!batch)
+    if (batch_new_pending(publisher, &batch) < 0) {
+        publisher_fail(publisher, STORE_UNREACHABLE, no_memory);
         return false;
-    publisher_apply(publisher, batch);
-    return true;
+    }
+    if (batch)
+        publisher_apply(publisher, batch);
+    return batch;
 }
 
 static int on_flush(sd_event_source *source, void *userdata)
@@ -512,23 +632,24 @@ static int on_flush(sd_event_source *source, void *userdata)
 
 /* What etcd has under our lease: at the opening, and at each audit. */
 
-static void entry_found(Publisher *publisher, const StoreKey *key)
+/* now: the publisher's clock, for Entry.seen. -ENOMEM. */
+static int entry_found(Publisher *publisher, const StoreKey *key, uint64_t since, uint64_t now)
 {
     PublisherEntry *entry = find(publisher, key->key);
 
     if (!entry)
         entry = entry_add(publisher, key->key);
     if (!entry)
-        return; /* no memory: the next audit finds it again */
-    if (entry->state == ENTRY_BUSY)
-        return;
+        return -ENOMEM;
+    entry->seen = now;
+    if (is_busy(entry) || entry->touched > since)
+        return 0;
     /* An audit brings only the values that we did not know: what we know to be there has kept its value, since
      * nobody else writes under our lease. */
     if (key->value) {
         if (replace_string(&entry->published, key->value) < 0)
-            return;
-        free(entry->attempted);
-        entry->attempted = NULL;
+            return -ENOMEM;
+        set_string(&entry->attempted, NULL);
     }
     entry_drop_holder(entry);
     if (!entry->wanted && publisher->keep_orphans) {
@@ -537,53 +658,44 @@ static void entry_found(Publisher *publisher, const StoreKey *key)
     } else {
         entry_decide(publisher, entry);
     }
+    return 0;
 }
 
-static int compare_keys(const void *a, const void *b)
+static void entry_missing(Publisher *publisher, PublisherEntry *entry)
 {
-    return strcmp(((const StoreKey *)a)->key, ((const StoreKey *)b)->key);
+    if (entry->state == ENTRY_SETTLED) {
+        publisher->counters.drift++;
+        log_write(LOG_NOTICE, 0, LOG_EVENT_NONE, entry->owner, entry->owner_id, entry->key,
+                  "Key %s is not ours in etcd any more, writing it again if nobody else has it%s", entry->key,
+                  where_of(publisher));
+    }
+    entry_forget_ours(entry);
+    if (entry->state != ENTRY_HELD)
+        entry_decide(publisher, entry);
 }
 
-static bool is_among(const StoreKey *sorted, size_t n, const char *key)
+/* Takes over what etcd has: keys is all that was ours there at the publisher's clock `since`. -ENOMEM: not all of it
+ * was taken over. */
+static int publisher_compare(Publisher *publisher, const StoreKey *keys, size_t n_keys, uint64_t since)
 {
-    return n > 0 && bsearch(&(StoreKey){ .key = (char *)key }, sorted, n, sizeof(*sorted), compare_keys);
-}
-
-/* Takes over what etcd has: keys is all that was ours there at the publisher's clock `since`. */
-static void publisher_compare(Publisher *publisher, const StoreKey *keys, size_t n_keys, uint64_t since)
-{
-    CLEANUP_FREE StoreKey *sorted = n_keys > 0 ? malloc(n_keys * sizeof(*sorted)) : NULL;
+    uint64_t now = ++publisher->clock;
     PublisherEntry *entry, *next;
+    int r = 0;
 
-    if (n_keys > 0 && !sorted)
-        return;
-    if (n_keys > 0) {
-        memcpy(sorted, keys, n_keys * sizeof(*sorted));
-        qsort(sorted, n_keys, sizeof(*sorted), compare_keys);
-    }
-    HASH_ITER (hh, publisher->entries, entry, next) {
-        if (entry->state == ENTRY_BUSY || entry->touched > since || is_among(sorted, n_keys, entry->key))
-            continue;
-        publisher->counters.drift += entry->state == ENTRY_SETTLED;
-        if (entry->state == ENTRY_SETTLED)
-            log_write(LOG_NOTICE, 0, LOG_EVENT_NONE, entry->owner, NULL, entry->key,
-                      "Key %s is not ours in etcd any more, writing it again if nobody else has it", entry->key);
-        entry_forget_ours(entry);
-        if (entry->state != ENTRY_HELD && entry->state != ENTRY_REJECTED)
-            entry_decide(publisher, entry);
-    }
-    for (size_t i = 0; i < n_keys; i++) {
-        entry = find(publisher, keys[i].key);
-        if (!entry || entry->touched <= since)
-            entry_found(publisher, &keys[i]);
-    }
+    for (size_t i = 0; i < n_keys; i++)
+        if (entry_found(publisher, &keys[i], since, now) < 0)
+            r = -ENOMEM;
+    HASH_ITER (hh, publisher->entries, entry, next)
+        if (entry->seen != now && entry->touched <= since && !is_busy(entry))
+            entry_missing(publisher, entry);
+    return r;
 }
 
 static bool on_is_known(void *userdata, const char *key)
 {
     const PublisherEntry *entry = find(userdata, key);
 
-    return entry && (entry->published || entry->state == ENTRY_BUSY);
+    return entry && !entry->doubted && (entry->published || is_busy(entry));
 }
 
 static void on_audited(void *userdata, StoreStatus status, const char *message, const StoreKey *keys, size_t n_keys)
@@ -595,10 +707,25 @@ static void on_audited(void *userdata, StoreStatus status, const char *message, 
     publisher->audit_begin = 0;
     publisher->audit_doubtful = false;
     publisher->audit_wanted = !use;
-    if (use)
-        publisher_compare(publisher, keys, n_keys, since);
+    if (use && publisher_compare(publisher, keys, n_keys, since) < 0) {
+        publisher->audit_wanted = true;
+        status = STORE_UNREACHABLE;
+        message = no_memory;
+    }
     publisher_answered(publisher, status, message);
     publisher_check_idle(publisher);
+}
+
+static void retry_all(Publisher *publisher, EntryState state)
+{
+    PublisherEntry *entry, *next;
+
+    HASH_ITER (hh, publisher->entries, entry, next) {
+        if (entry->state != state)
+            continue;
+        entry->rejected = false;
+        entry_set_state(publisher, entry, ENTRY_PENDING);
+    }
 }
 
 void publisher_audit(Publisher *publisher)
@@ -607,10 +734,13 @@ void publisher_audit(Publisher *publisher)
     if (publisher->state != PUBLISHER_ONLINE || publisher->audit_begin > 0)
         return;
     publisher->audit_wanted = false;
+    /* A permission may have been granted meanwhile. */
+    retry_all(publisher, ENTRY_REJECTED);
     if (!store_has_lease(publisher->store))
         return; /* v2: every refresh is an audit of its key */
     publisher->audit_begin = ++publisher->clock;
-    store_audit(publisher->store, on_is_known, on_audited, publisher);
+    if (store_audit(publisher->store, on_is_known, on_audited, publisher) < 0)
+        on_audited(publisher, STORE_UNREACHABLE, no_memory, NULL, 0);
 }
 
 /* Heartbeats. */
@@ -618,26 +748,25 @@ void publisher_audit(Publisher *publisher)
 static void on_heartbeat_done(void *userdata, StoreStatus status, const char *message)
 {
     Publisher *publisher = userdata;
+    bool doubtful = publisher->beat_doubtful;
 
-    publisher->beating = false;
-    publisher_answered(publisher, status, message);
+    publisher->beating = publisher->beat_doubtful = false;
+    if (status == STORE_OK) {
+        publisher->last_ok_us = now_us();
+        publisher->renewed_us = publisher->beat_us;
+    }
+    if (!doubtful || status != STORE_LEASE_LOST)
+        publisher_answered(publisher, status, message);
 }
 
 static void publisher_beat(Publisher *publisher)
 {
-    if (publisher->beating || !store_has_lease(publisher->store) || publisher->config.dry_run)
+    if (publisher->beating || store_lease(publisher->store) == 0 || publisher->config.dry_run)
         return;
     publisher->beating = true;
-    store_heartbeat(publisher->store, on_heartbeat_done, publisher);
-}
-
-static void retry_held(Publisher *publisher)
-{
-    PublisherEntry *entry, *next;
-
-    HASH_ITER (hh, publisher->entries, entry, next)
-        if (entry->state == ENTRY_HELD)
-            entry_set_state(publisher, entry, ENTRY_PENDING);
+    publisher->beat_us = now_us();
+    if (store_heartbeat(publisher->store, on_heartbeat_done, publisher) < 0)
+        on_heartbeat_done(publisher, STORE_UNREACHABLE, no_memory);
 }
 
 static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
@@ -647,28 +776,29 @@ static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     (void)sd_event_source_set_time_relative(source, (uint64_t)publisher->config.heartbeat_s * 1000000);
     (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-    if (publisher->state != PUBLISHER_ONLINE && publisher->state != PUBLISHER_DEGRADED)
-        return 0;
-    publisher->handlers.heartbeat(publisher->userdata);
+    if (publisher->state == PUBLISHER_ONLINE || publisher->state == PUBLISHER_DEGRADED) {
+        publisher->handlers.heartbeat(publisher->userdata);
+        retry_all(publisher, ENTRY_HELD);
+        if (now_us() < publisher->late_until_us)
+            publisher_audit(publisher);
+    }
+    /* Also while it is opened anew, which may take longer than the lease has left. */
     publisher_beat(publisher);
-    retry_held(publisher);
     return 0;
 }
 
-/* v2: one refresh a key and interval, spread evenly over it. */
+/* v2: each key is refreshed by itself. */
+
+static uint64_t heartbeat_us(const Publisher *publisher)
+{
+    return (uint64_t)publisher->config.heartbeat_s * 1000000;
+}
 
 static void refresh_schedule(Publisher *publisher)
 {
-    uint64_t interval_us = (uint64_t)publisher->config.heartbeat_s * 1000000;
-    uint64_t tick_us = publisher->n_settled > 0 ? interval_us / publisher->n_settled : interval_us;
-
-    if (tick_us < REFRESH_TICK_MIN_US)
-        tick_us = REFRESH_TICK_MIN_US;
-    if (tick_us > REFRESH_TICK_MAX_US)
-        tick_us = REFRESH_TICK_MAX_US;
-    (void)sd_event_source_set_time_relative(publisher->refresh, tick_us);
-    (void)sd_event_source_set_enabled(publisher->refresh,
-                                      uses_refresh(publisher) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+    (void)sd_event_source_set_time_relative(publisher->refresh,
+                                            refresh_pace_wait_us(publisher->n_settled, heartbeat_us(publisher)));
+    (void)sd_event_source_set_enabled(publisher->refresh, uses_refresh(publisher) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 /* False: there is none. */
@@ -677,8 +807,10 @@ static bool refresh_one(Publisher *publisher)
     PublisherEntry *entry = TAILQ_FIRST(&publisher->refreshes);
     CLEANUP(batch_free_p) Batch *batch = calloc(1, sizeof(*batch));
 
-    if (!entry || !batch || batch_add(batch, entry, STORE_REFRESH) < 0)
+    if (!entry || entry->refreshing || !batch || batch_add(batch, entry, STORE_REFRESH) < 0)
         return false;
+    entry_set_state(publisher, entry, ENTRY_SETTLED); /* behind all others */
+    entry->refreshing = true;
     publisher_apply(publisher, TAKE_PTR(batch));
     return true;
 }
@@ -692,28 +824,17 @@ static void refresh_some(Publisher *publisher)
 
     if (!may || publisher->config.dry_run || !uses_refresh(publisher))
         return;
-    while (publisher->refresh_due >= 1 && publisher->n_refreshes < REFRESHES_AT_ONCE && refresh_one(publisher))
-        publisher->refresh_due--;
-}
-
-/* By the time that has passed, not by the ticks: after a suspension or an outage more are due at once. */
-static void refresh_count(Publisher *publisher)
-{
-    double interval_us = (double)publisher->config.heartbeat_s * 1000000;
-    double n = (double)(publisher->n_settled + publisher->n_refreshes);
-    uint64_t now = now_us();
-
-    if (publisher->refresh_counted_us > 0)
-        publisher->refresh_due += n * (double)(now - publisher->refresh_counted_us) / interval_us;
-    if (publisher->refresh_due > n)
-        publisher->refresh_due = n;
-    publisher->refresh_counted_us = now;
+    while (publisher->pace.due >= 1 && publisher->n_refreshes < REFRESHES_AT_ONCE) {
+        publisher->pace.due--;
+        if (!refresh_one(publisher))
+            break;
+    }
 }
 
 /* After an outage the keys have less time left than to the next tick. */
 static void refresh_overdue(Publisher *publisher)
 {
-    refresh_count(publisher);
+    refresh_pace_count(&publisher->pace, publisher->n_settled, heartbeat_us(publisher), now_us());
     refresh_some(publisher);
 }
 
@@ -732,14 +853,13 @@ static int on_refresh(sd_event_source *source, uint64_t usec, void *userdata)
 
 static void publisher_set_state(Publisher *publisher, PublisherState state, const char *why)
 {
-    bool news = state != publisher->state || !same(why, publisher->why);
+    bool news = state != publisher->state || !text_same(why, publisher->why);
 
     publisher->state = state;
     if (!news)
         return;
-    if (replace_string(&publisher->why, why) < 0)
-        return;
-    publisher->handlers.state_changed(publisher->userdata, state, publisher->why);
+    (void)replace_string(&publisher->why, why); /* without memory it is told now, and noted with the next answer */
+    publisher->handlers.state_changed(publisher->userdata, state, why);
 }
 
 static void publisher_retry_later(Publisher *publisher)
@@ -770,10 +890,10 @@ static void publisher_lost(Publisher *publisher)
     publisher->counters.lease_losses++;
     log_write(LOG_WARNING, 0, LOG_EVENT_LEASE_LOST, NULL, NULL, NULL,
               "The keys' time to live of %u s ended in etcd (was this agent, or etcd, away for longer?), "
-              "writing every key again",
-              publisher->config.ttl_s);
+              "writing every key again%s",
+              publisher->config.ttl_s, where_of(publisher));
     HASH_ITER (hh, publisher->entries, entry, next)
-        if (entry->state == ENTRY_SETTLED)
+        if (entry->state == ENTRY_SETTLED && !entry->refreshing)
             entry_set_state(publisher, entry, ENTRY_PENDING);
     LIST_FOREACH (batch, &publisher->batches, link)
         batch->doubtful = store_has_lease(publisher->store);
@@ -824,9 +944,12 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
         return;
     }
     publisher->last_ok_us = now_us();
+    publisher->renewed_us = publisher->open_us;
     publisher->refused = publisher->refreshes_failing = false;
-    if (store_has_lease(publisher->store))
-        publisher_compare(publisher, keys, n_keys, ++publisher->clock);
+    if (store_has_lease(publisher->store) && publisher_compare(publisher, keys, n_keys, ++publisher->clock) < 0) {
+        publisher_fail(publisher, STORE_UNREACHABLE, no_memory);
+        return;
+    }
     publisher->writes_failing = publisher->writes_failing && !TAILQ_EMPTY(&publisher->pending);
     if (publisher->writes_failing)
         publisher->state = PUBLISHER_DEGRADED;
@@ -843,7 +966,10 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
 static void publisher_open(Publisher *publisher)
 {
     publisher->state = PUBLISHER_OPENING;
-    store_open(publisher->store, on_opened, publisher);
+    publisher->open_us = now_us();
+    publisher->beat_doubtful = publisher->beating;
+    if (store_open(publisher->store, on_opened, publisher) < 0)
+        on_opened(publisher, STORE_UNREACHABLE, no_memory, NULL, 0);
 }
 
 /* One question, not all that waits at once: its answer says how to go on. */
@@ -890,18 +1016,17 @@ void publisher_release(Publisher *publisher)
 
 static int publisher_add_sources(Publisher *publisher)
 {
-    uint64_t heartbeat_us = (uint64_t)publisher->config.heartbeat_s * 1000000;
     int r;
 
     r = sd_event_add_time_relative(publisher->event, &publisher->retry, CLOCK_MONOTONIC, 0, 1, on_retry, publisher);
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(publisher->event, &publisher->heartbeat, CLOCK_BOOTTIME,
-                                   jitter_us(heartbeat_us, 0.1), 0, on_heartbeat, publisher);
+                                   jitter_us(heartbeat_us(publisher), 0.1), 0, on_heartbeat, publisher);
     if (r < 0)
         return r;
-    r = sd_event_add_time_relative(publisher->event, &publisher->refresh, CLOCK_BOOTTIME, 0, REFRESH_TICK_MIN_US,
-                                   on_refresh, publisher);
+    r = sd_event_add_time_relative(publisher->event, &publisher->refresh, CLOCK_BOOTTIME, 0, 10000, on_refresh,
+                                   publisher);
     if (r < 0)
         return r;
     r = sd_event_source_set_enabled(publisher->refresh, SD_EVENT_OFF);
@@ -929,7 +1054,7 @@ int publisher_new(Publisher **ret, sd_event *event, Store *store, const Publishe
     publisher->config = *config;
     publisher->handlers = *handlers;
     publisher->userdata = userdata;
-    publisher->keep_orphans = true;
+    publisher->held = publisher->keep_orphans = true;
     publisher->backoff = (Backoff){ .base_ms = 100, .cap_ms = RETRY_CAP_MS };
     TAILQ_INIT(&publisher->pending);
     TAILQ_INIT(&publisher->refreshes);
@@ -952,10 +1077,8 @@ static void publisher_drop_batches(Publisher *publisher)
 
     while ((batch = LIST_FIRST(&publisher->batches))) {
         LIST_REMOVE(batch, link);
-        for (size_t i = 0; i < batch->n; i++) {
-            entry_set_state(publisher, batch->entries[i], ENTRY_IDLE);
-            entry_decide(publisher, batch->entries[i]);
-        }
+        for (size_t i = 0; i < batch->n; i++)
+            entry_finish(publisher, batch->entries[i], &(StoreOp){ .verb = batch->ops[i].verb }, NULL);
         batch_free(batch);
     }
     publisher->n_batches = publisher->n_refreshes = 0;
@@ -986,24 +1109,40 @@ void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherCo
     PublisherEntry *entry, *next;
 
     publisher->config = *config;
-    (void)sd_event_source_set_time_relative(publisher->heartbeat, (uint64_t)config->heartbeat_s * 1000000);
+    (void)sd_event_source_set_time_relative(publisher->heartbeat, heartbeat_us(publisher));
     if (!store)
         return;
     store_free(publisher->store);
     publisher->store = store;
     publisher_drop_batches(publisher);
-    publisher->beating = publisher->writes_failing = publisher->refused = false;
+    publisher->beating = publisher->beat_doubtful = false;
+    publisher->writes_failing = publisher->refreshes_failing = publisher->refused = false;
     publisher->audit_begin = 0;
     publisher->audit_doubtful = false;
-    HASH_ITER (hh, publisher->entries, entry, next)
+    HASH_ITER (hh, publisher->entries, entry, next) {
+        entry->revision = 0; /* the other cluster's */
+        entry->rejected = false;
         if (entry->state != ENTRY_IDLE)
             entry_set_state(publisher, entry, ENTRY_PENDING);
+    }
     publisher_set_state(publisher, PUBLISHER_CLOSED, "");
     (void)sd_event_source_set_time_relative(publisher->retry, 0);
     (void)sd_event_source_set_enabled(publisher->retry, SD_EVENT_ONESHOT);
 }
 
 /* Looking. */
+
+int publisher_add_to_look(const Publisher *publisher, Look *look)
+{
+    int r = 0;
+
+    for (const PublisherEntry *entry = publisher->entries; entry && r >= 0; entry = entry->hh.next) {
+        const char *value = entry->wanted ? entry->wanted : entry->published;
+
+        r = value ? look_add(look, entry->key, value) : 0;
+    }
+    return r;
+}
 
 PublisherState publisher_state(const Publisher *publisher)
 {
@@ -1020,12 +1159,12 @@ const PublisherEntry *publisher_find(const Publisher *publisher, const char *key
     return find(publisher, key);
 }
 
-bool publisher_owns(const Publisher *publisher, const char *owner)
+bool publisher_owns(const Publisher *publisher, const char *owner_id)
 {
     for (const PublisherEntry *entry = publisher->entries; entry; entry = entry->hh.next) {
         bool maybe_there = entry->published || entry->attempted || entry->state == ENTRY_BUSY;
 
-        if (maybe_there && same(entry->owner, owner))
+        if (maybe_there && text_same(entry->owner_id, owner_id))
             return true;
     }
     return false;
@@ -1043,7 +1182,19 @@ const PublisherCounters *publisher_counters(const Publisher *publisher)
 
 uint64_t publisher_heartbeat_age_us(const Publisher *publisher)
 {
-    return publisher->last_ok_us > 0 ? now_us() - publisher->last_ok_us : UINT64_MAX;
+    uint64_t since = store_has_lease(publisher->store) ? publisher->renewed_us : publisher->last_ok_us;
+
+    return since > 0 ? now_us() - since : UINT64_MAX;
+}
+
+bool publisher_has_heartbeat(const Publisher *publisher)
+{
+    return store_has_lease(publisher->store) || publisher->n_settled > 0;
+}
+
+bool publisher_has_lease(const Publisher *publisher)
+{
+    return store_has_lease(publisher->store);
 }
 
 const char *publisher_why(const Publisher *publisher)

@@ -77,8 +77,7 @@ static unsigned protocol_bit(Protocol protocol)
 static unsigned protocols_from_word(const char *word, size_t length)
 {
     if (length == 3 && strncasecmp(word, "any", length) == 0)
-        return protocol_bit(PROTOCOL_TCP) | protocol_bit(PROTOCOL_UDP) |
-               protocol_bit(PROTOCOL_SCTP);
+        return protocol_bit(PROTOCOL_TCP) | protocol_bit(PROTOCOL_UDP) | protocol_bit(PROTOCOL_SCTP);
     for (Protocol protocol = PROTOCOL_TCP; protocol <= PROTOCOL_SCTP; protocol++) {
         const char *name = protocol_to_string(protocol);
         if (strlen(name) == length && strncasecmp(word, name, length) == 0)
@@ -123,8 +122,7 @@ static const char *network_address(const Network *network)
  * one. */
 static const char *own_address(const Container *container)
 {
-    const char *home =
-        strcmp(container->network_mode, "default") == 0 ? "bridge" : container->network_mode;
+    const char *home = strcmp(container->network_mode, "default") == 0 ? "bridge" : container->network_mode;
     const char *first = "";
     for (size_t i = 0; i < container->n_networks; i++) {
         const char *address = network_address(&container->networks[i]);
@@ -187,8 +185,7 @@ static void judge(Candidate *candidate, const Container *container, const Rules 
 
 static bool same_port(const Candidate *a, const Candidate *b)
 {
-    return a->port->container_port == b->port->container_port &&
-           a->port->protocol == b->port->protocol;
+    return a->port->container_port == b->port->container_port && a->port->protocol == b->port->protocol;
 }
 
 /* Does the mode register ports as they are in the container, and not as they are published? */
@@ -231,8 +228,7 @@ static size_t find_candidates(Candidate *ret, const Container *container, const 
         return 0;
     for (size_t i = 0; i < container->n_ports; i++) {
         const Port *port = &container->ports[i];
-        Candidate candidate = { .port = port,
-                                .host_port = exposed ? port->container_port : port->host_port };
+        Candidate candidate = { .port = port, .host_port = exposed ? port->container_port : port->host_port };
         /* Inside, the bindings of one port are the same thing. */
         if (candidate.host_port == 0 || (exposed && n > 0 && same_port(&ret[n - 1], &candidate)))
             continue;
@@ -268,8 +264,7 @@ static const char *protocol_suffix(const Candidate *candidates, size_t n, const 
     return "";
 }
 
-static char *record_name(const Container *container, const Candidate *candidates, size_t n,
-                         const Port *port)
+static char *record_name(const Container *container, const Candidate *candidates, size_t n, const Port *port)
 {
     size_t registered = 0;
     char *name;
@@ -306,8 +301,7 @@ static const char *lookup_label(const Lookup *lookup, const char *label)
     static const char prefix[] = "SERVICE_";
     const char *value = NULL;
     if (strncmp(label, prefix, strlen(prefix)) == 0)
-        value = port_metadata(lookup->container, lookup->candidate->port->container_port,
-                              label + strlen(prefix));
+        value = port_metadata(lookup->container, lookup->candidate->port->container_port, label + strlen(prefix));
     return value ? value : container_metadata(lookup->container, label);
 }
 
@@ -350,8 +344,7 @@ static int render(char **ret, const Template *template, TemplateEscape escape, L
 
 static int render_service(char **ret, Lookup *lookup)
 {
-    const char *named =
-        port_metadata(lookup->container, lookup->candidate->port->container_port, "NAME");
+    const char *named = port_metadata(lookup->container, lookup->candidate->port->container_port, "NAME");
     CLEANUP_FREE char *service = NULL;
     if (named) {
         service = strdup(named);
@@ -398,8 +391,7 @@ static int add_record(Records *records, const Candidate *candidate, Lookup *look
         return 0;
     lookup->candidate = candidate;
     snprintf(lookup->port, sizeof(lookup->port), "%u", (unsigned)candidate->host_port);
-    snprintf(lookup->container_port, sizeof(lookup->container_port), "%u",
-             (unsigned)candidate->port->container_port);
+    snprintf(lookup->container_port, sizeof(lookup->container_port), "%u", (unsigned)candidate->port->container_port);
     int r = render_record(record, lookup);
     if (r > 0)
         record->reason = (Reason)r;
@@ -414,11 +406,9 @@ static void settle_duplicates(Records *records)
         Record *record = &records->items[i];
         const Record *holder = NULL;
         for (size_t j = 0; record->key && j < kept && !holder; j++)
-            if (records->items[j].reason == REASON_NONE &&
-                strcmp(records->items[j].key, record->key) == 0)
+            if (records->items[j].reason == REASON_NONE && strcmp(records->items[j].key, record->key) == 0)
                 holder = &records->items[j];
-        if (holder && holder->container_port == record->container_port &&
-            holder->protocol == record->protocol) {
+        if (holder && holder->container_port == record->container_port && holder->protocol == record->protocol) {
             /* Another binding of the same port: nothing is missing. */
             free(record->key);
             free(record->value);
@@ -431,11 +421,10 @@ static void settle_duplicates(Records *records)
     records->n_items = kept;
 }
 
-static int add_records(Records *records, const Container *container, const Rules *rules,
-                       const Candidate *candidates, size_t n)
+static int add_records(Records *records, const Container *container, const Rules *rules, const Candidate *candidates,
+                       size_t n)
 {
-    bool each_binding =
-        template_uses(rules->key, FIELD_PORT) || template_uses(rules->key, FIELD_ADDRESS);
+    bool each_binding = template_uses(rules->key, FIELD_PORT) || template_uses(rules->key, FIELD_ADDRESS);
     Lookup lookup = { .container = container, .rules = rules };
     snprintf(lookup.id, sizeof(lookup.id), "%.*s", ID_SHORT, container->id);
     image_base_name(lookup.image, sizeof(lookup.image), container->image);
@@ -529,18 +518,22 @@ static const struct {
                                  "Wait until the container's health check has passed." },
     [REASON_UNHEALTHY] = { "unhealthy", "unhealthy",
                            "See with docker inspect what the container's health check says." },
-    [REASON_STOPPING] = { "stopping", "stopping",
-                          "Wait: should it run on, it comes back after its stop timeout." },
-    [REASON_DRAINED] = { "drained", "drained", "Take it in again with registrator undrain." },
+    [REASON_STOPPING] = { "stopping", "stopping", "Wait: should it run on, it comes back after its stop timeout." },
+    [REASON_DRAINING] = { "draining", "draining, about to be stopped",
+                          "Wait: it comes back when it is started again. If it is not stopped after all, take it in "
+                          "with registrator undrain CONTAINER." },
+    [REASON_DRAINED] = { "drained", "drained, held by the operator",
+                         "Take it in again with registrator undrain CONTAINER." },
+    [REASON_HOST_DRAINED] = { "host-drained", "this host is drained, held by the operator",
+                              "Take the host in again with registrator undrain." },
     [REASON_NO_PORT] = { "no-port", "no published port",
                          "Publish a port with docker run -P or -p, or register exposed ports with "
                          "--ports internal." },
-    [REASON_IGNORED] = { "ignored", "ignored by SERVICE_IGNORE",
-                         "Start it without SERVICE_IGNORE." },
+    [REASON_IGNORED] = { "ignored", "ignored by SERVICE_IGNORE", "Start it without SERVICE_IGNORE." },
     [REASON_NOT_NAMED] = { "not-named", "names no service", "Start it with a label SERVICE_NAME." },
     [REASON_NO_ADDRESS] = { "no-address", "no address to advertise",
-                            "Set --advertise to an address of the family that the port is bound "
-                            "to." },
+                            "Set --advertise to an address of the family that the port is bound to, or to an "
+                            "interface that has one." },
     [REASON_PORT_IGNORED] = { "port-ignored", "port left out by its labels",
                               "Start it without SERVICE_<port>_IGNORE, and with the port's "
                               "protocol in "

@@ -50,7 +50,9 @@ typedef enum Reason {
     REASON_HEALTH_STARTING,
     REASON_UNHEALTHY,
     REASON_STOPPING,
-    REASON_DRAINED,
+    REASON_DRAINING, /* registrator stop: until it dies */
+    REASON_DRAINED, /* by the operator, this container */
+    REASON_HOST_DRAINED, /* by the operator, all of them */
     REASON_NO_PORT, /* publishes (internal: exposes) nothing */
     REASON_IGNORED, /* SERVICE_IGNORE */
     /* --explicit and no SERVICE_NAME, or the service template gives none; also of one port */

@@ -27,9 +27,7 @@ int rules_from_settings(Rules *ret, const Settings *settings, const char ***ret_
         .node = settings->node,
         .ports = settings->ports,
         .explicit_only = settings->explicit_only,
-        .labels = { .names = labels,
-                    .n_names = n,
-                    .labels_only = !settings->docker_environment },
+        .labels = { .names = labels, .n_names = n, .labels_only = !settings->docker_environment },
     };
     *ret_labels = TAKE_PTR(labels);
     return 0;

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <time.h>
 
+enum { SERVER_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10 };
+
 struct Server {
     struct MHD_Daemon *daemon;
     sd_event_source *io, *timer;
@@ -108,11 +110,23 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     *context = NULL;
 }
 
+static bool server_is_full(const Server *server)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+    return info && info->num_connections >= SERVER_CONNECTIONS_MAX;
+}
+
 static void server_turn(Server *server)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
+    bool was_full = server_is_full(server);
 
     (void)MHD_run(server->daemon);
+    /* Full, it stops listening, and begins again only as it is run: which nothing would make us do once all
+     * connections have closed. */
+    if (was_full && !server_is_full(server))
+        (void)MHD_run(server->daemon);
     if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES) {
         (void)sd_event_source_set_enabled(server->timer, SD_EVENT_OFF);
         return;
@@ -155,12 +169,11 @@ static int server_new(Server **ret, sd_event *event, int fd, const char *path, S
         if (!server->path)
             return -ENOMEM;
     }
-    server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, /* libmicrohttpd's list */
-                                      MHD_OPTION_LISTEN_SOCKET, owned, MHD_OPTION_CONNECTION_LIMIT,
-                                      (unsigned)SERVER_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                      (unsigned)SERVER_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                      (size_t)16384, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                                      MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, /* libmicrohttpd's list */
+                         MHD_OPTION_LISTEN_SOCKET, owned, MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)16384, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
     if (!server->daemon)
         return -EIO;
     owned = -1;
@@ -171,6 +184,13 @@ static int server_new(Server **ret, sd_event *event, int fd, const char *path, S
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(event, &server->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, server);
+    if (r < 0)
+        return r;
+    /* However many ask, Docker and etcd are served first. */
+    r = sd_event_source_set_priority(server->io, SERVER_PRIORITY);
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_priority(server->timer, SERVER_PRIORITY);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(server);
@@ -196,14 +216,18 @@ Server *server_free(Server *server)
 static int remove_dead_socket(const struct sockaddr_un *address)
 {
     CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct stat status;
 
     if (fd < 0)
         return -errno;
     if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
         return -EADDRINUSE;
-    if (errno == ECONNREFUSED && unlink(address->sun_path) < 0)
-        return -errno;
-    return 0;
+    /* What is no socket refuses as well: that file is somebody's. */
+    if (errno != ECONNREFUSED || lstat(address->sun_path, &status) < 0)
+        return 0;
+    if (!S_ISSOCK(status.st_mode))
+        return -EEXIST;
+    return unlink(address->sun_path) < 0 ? -errno : 0;
 }
 
 int server_new_unix(Server **ret, sd_event *event, const char *path, ServerHandler handler, void *userdata)

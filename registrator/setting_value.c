@@ -65,10 +65,8 @@ int setting_parse_number(const Option *option, const char *text, void *field, ch
     errno = 0;
     unsigned long number = strtoul(text, &end, 10);
     /* strtoul() takes a sign and leading blanks. */
-    if (!isdigit((unsigned char)*text) || *end || errno || number < option->min ||
-        number > option->max)
-        return setting_refuse(ret_reason, "must be a whole number from %u to %u (seconds)", option->min,
-                      option->max);
+    if (!isdigit((unsigned char)*text) || *end || errno || number < option->min || number > option->max)
+        return setting_refuse(ret_reason, "must be a whole number from %u to %u (seconds)", option->min, option->max);
     *(unsigned *)field = (unsigned)number;
     return 0;
 }
@@ -88,15 +86,18 @@ int setting_parse_choice(const Option *option, const char *text, void *field, ch
     }
     return setting_refuse(ret_reason, "must be one of %s", option->argument);
 }
-static_assert(sizeof(StoreApi) == sizeof(int) && sizeof(PortsMode) == sizeof(int) &&
-                  sizeof(OnConflict) == sizeof(int),
+static_assert(sizeof(EtcdApis) == sizeof(int) && sizeof(PortsMode) == sizeof(int) &&
+                  sizeof(OnConflict) == sizeof(int) && sizeof(LogFormat) == sizeof(int),
               "setting_parse_choice() stores an int");
+
+int setting_parse_etcd_api(const Option *option, const char *text, void *field, char **ret_reason)
+{
+    return setting_parse_choice(option, strcmp(text, "v3,v2") == 0 ? "v2,v3" : text, field, ret_reason);
+}
 
 int setting_parse_bool(const Option *option, const char *text, void *field, char **ret_reason)
 {
-    static const char *const words[][2] = {
-        { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" }
-    };
+    static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" } };
 
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         for (int value = 0; value < 2; value++)
@@ -159,14 +160,12 @@ static bool is_address(int family, const char *text, size_t length)
 /* "host:port" or "[IPv6]:port", nothing else; no port: default_port, unless that is 0. */
 static bool split_host_port(HostPort *ret, const char *text, unsigned default_port)
 {
-    static const char name_bytes[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    static const char name_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     HostPort found = { .host = text };
 
     if (*text == '[') {
         found.host_length = strcspn(text, "]") + 1;
-        if (found.host_length > strlen(text) ||
-            !is_address(AF_INET6, text + 1, found.host_length - 2))
+        if (found.host_length > strlen(text) || !is_address(AF_INET6, text + 1, found.host_length - 2))
             return false;
         found.is_address = true;
     } else {
@@ -242,7 +241,7 @@ static int normalize_endpoint(char **ret, const char *text, char **ret_reason)
         return -ENOMEM;
     if (!rest || !split_host_port(&server, rest, ETCD_PORT))
         return setting_refuse(ret_reason, "must be http://HOST:PORT or https://HOST:PORT, or several of "
-                                  "these with commas between");
+                                          "these with commas between");
     if (asprintf(ret, "%s%.*s:%u", scheme, (int)server.host_length, server.host, server.port) < 0)
         return -ENOMEM;
     return 0;
@@ -294,10 +293,10 @@ int setting_parse_advertise(const Option *option, const char *text, void *field,
     bool interface = strlen(text) < 16 && !strpbrk(text, "/ \t:"); /* IFNAMSIZ with its NUL */
 
     (void)option;
-    if (unspecified || !(is_address(AF_INET, text, strlen(text)) ||
-                         is_address(AF_INET6, text, strlen(text)) || interface))
+    if (unspecified ||
+        !(is_address(AF_INET, text, strlen(text)) || is_address(AF_INET6, text, strlen(text)) || interface))
         return setting_refuse(ret_reason, "must be an address that others can reach, or the name of a "
-                                  "network interface");
+                                          "network interface");
     return setting_replace_string(field, text);
 }
 
@@ -316,7 +315,9 @@ int setting_parse_node(const Option *option, const char *text, void *field, char
 static bool literal_contains(const char *text, const char *needle)
 {
     for (const char *p = text; *p; p++) {
-        if (p[0] == '{' && isalpha((unsigned char)p[1])) {
+        if (p[0] == '{' && p[1] == '{' && isalpha((unsigned char)p[2])) {
+            p++; /* doubled: no field begins here */
+        } else if (p[0] == '{' && isalpha((unsigned char)p[1])) {
             p = strchrnul(p, '}');
             if (!*p)
                 break;
@@ -358,8 +359,7 @@ int setting_parse_key(const Option *option, const char *text, void *field, char 
     if (r < 0)
         return r;
     if (!template_uses(key, FIELD_NAME) && !template_uses(key, FIELD_ID))
-        return setting_refuse(ret_reason,
-                      "must contain {name} or {id}, else all containers would have the same key");
+        return setting_refuse(ret_reason, "must contain {name} or {id}, else all containers would have the same key");
     replace_template(field, TAKE_PTR(key));
     return 0;
 }

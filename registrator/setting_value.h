@@ -42,6 +42,7 @@ DEFINE_CLEANUP(char *, setting_strings_free)
 int setting_parse_text(const Option *option, const char *text, void *field, char **ret_reason);
 int setting_parse_number(const Option *option, const char *text, void *field, char **ret_reason);
 int setting_parse_choice(const Option *option, const char *text, void *field, char **ret_reason);
+int setting_parse_etcd_api(const Option *option, const char *text, void *field, char **ret_reason);
 int setting_parse_bool(const Option *option, const char *text, void *field, char **ret_reason);
 int setting_parse_log_level(const Option *option, const char *text, void *field, char **ret_reason);
 int setting_parse_socket_path(const Option *option, const char *text, void *field, char **ret_reason);

@@ -33,84 +33,75 @@ enum {
 
 /* The one place that names options, file keys, variables, defaults and meanings. */
 static const Option options[] = {
-    { "config", .argument = "FILE", .shown = SETTINGS_FILE " if there",
-      .meaning = "settings file" },
+    { "config", .argument = "FILE", .shown = SETTINGS_FILE " if there", .meaning = "settings file" },
     { "docker", "docker", "url", "URL", "unix:///var/run/docker.sock",
-      .shown = "$DOCKER_HOST, else unix:///var/run/docker.sock",
-      .meaning = "Docker: unix:///PATH or tcp://HOST:PORT", .parse = setting_parse_docker_url,
-      FIELD(docker_url) },
+      .shown = "$DOCKER_HOST, else unix:///var/run/docker.sock", .meaning = "Docker: unix:///PATH or tcp://HOST:PORT",
+      .parse = setting_parse_docker_url, FIELD(docker_url) },
     { "docker-ca", "docker", "ca", "FILE", .meaning = "CA certificates to check Docker's with",
       .parse = setting_parse_file, FIELD(docker_ca) },
-    { "docker-cert", "docker", "cert", "FILE", .meaning = "client certificate for Docker",
-      .parse = setting_parse_file, FIELD(docker_cert) },
+    { "docker-cert", "docker", "cert", "FILE", .meaning = "client certificate for Docker", .parse = setting_parse_file,
+      FIELD(docker_cert) },
     { "docker-key", "docker", "key", "FILE", .meaning = "key of the client certificate for Docker",
       .parse = setting_parse_file, FIELD(docker_key) },
     { "docker-environment", "docker", "environment", "yes|no", "yes",
-      .meaning = "read SERVICE_* from containers' environment (an inspect for each)",
-      .parse = setting_parse_bool, FIELD(docker_environment) },
-    { "etcd", "etcd", "endpoints", "URL[,URL...]", "http://127.0.0.1:2379",
-      .meaning = "etcd, tried in turn", .parse = setting_parse_endpoints, FIELD(etcd_endpoints) },
-    { "etcd-api", "etcd", "api", "auto|v3|v2", "auto",
-      .meaning = "etcd's API; auto: v3 where the server has it", .parse = setting_parse_choice,
+      .meaning = "read SERVICE_* from containers' environment (an inspect for each)", .parse = setting_parse_bool,
+      FIELD(docker_environment) },
+    { "etcd", "etcd", "endpoints", "URL[,URL...]", "http://127.0.0.1:2379", .meaning = "etcd, tried in turn",
+      .parse = setting_parse_endpoints, FIELD(etcd_endpoints) },
+    { "etcd-api", "etcd", "api", "auto|v3|v2|v2,v3", "auto",
+      .meaning = "etcd's API, or both; auto: v3 where the server has it", .parse = setting_parse_etcd_api,
       FIELD(etcd_api) },
-    { "etcd-nudge", "etcd", "nudge", "[=yes|no]", "no",
-      .meaning = "v2: wake confd's watch once more after changes", .parse = setting_parse_bool,
-      FIELD(etcd_nudge) },
-    { "etcd-ca", "etcd", "ca", "FILE", .meaning = "CA certificates to check etcd's with",
-      .parse = setting_parse_file, FIELD(etcd_ca) },
-    { "etcd-cert", "etcd", "cert", "FILE", .meaning = "client certificate for etcd",
-      .parse = setting_parse_file, FIELD(etcd_cert) },
+    { "etcd-nudge", "etcd", "nudge", "[=yes|no]", "no", .meaning = "v2: wake confd's watch once more after changes",
+      .parse = setting_parse_bool, FIELD(etcd_nudge) },
+    { "etcd-ca", "etcd", "ca", "FILE", .meaning = "CA certificates to check etcd's with", .parse = setting_parse_file,
+      FIELD(etcd_ca) },
+    { "etcd-cert", "etcd", "cert", "FILE", .meaning = "client certificate for etcd", .parse = setting_parse_file,
+      FIELD(etcd_cert) },
     { "etcd-key", "etcd", "key", "FILE", .meaning = "key of the client certificate for etcd",
       .parse = setting_parse_file, FIELD(etcd_key) },
     { "etcd-user", "etcd", "user", "NAME", .meaning = "user name at etcd", .parse = setting_parse_text,
       FIELD(etcd_user) },
-    { "etcd-password-file", "etcd", "password_file", "FILE",
-      .meaning = "file that holds the user's password at etcd", .parse = setting_parse_file,
-      FIELD(etcd_password_file) },
-    { "key", "registry", "key", "TEMPLATE", "/app/{service}/{name}",
-      .meaning = "key of a container", .parse = setting_parse_key, FIELD(key) },
+    { "etcd-password-file", "etcd", "password_file", "FILE", .meaning = "file that holds the user's password at etcd",
+      .parse = setting_parse_file, FIELD(etcd_password_file) },
+    { "key", "registry", "key", "TEMPLATE", "/app/{service}/{name}", .meaning = "key of a container",
+      .parse = setting_parse_key, FIELD(key) },
     { "value", "registry", "value", "TEMPLATE", "{address}:{port}", .meaning = "value of the key",
       .parse = setting_parse_value, FIELD(value) },
-    { "service", "registry", "service", "NAME", "servers",
-      .meaning = "service of a container that names none", .parse = setting_parse_service, FIELD(service) },
+    { "service", "registry", "service", "NAME", "servers", .meaning = "service of a container that names none",
+      .parse = setting_parse_service, FIELD(service) },
     { "advertise", "registry", "advertise", "ADDR|IFACE", .shown = "found out",
       .meaning = "this host's address, or the interface that has it", .parse = setting_parse_advertise,
       FIELD(advertise) },
     { "node", "registry", "node", "NAME", .shown = "host name", .meaning = "this host's name",
       .parse = setting_parse_node, FIELD(node) },
-    { "ttl", "registry", "ttl", "SECONDS", "30",
-      .meaning = "keys of a dead host live so long, 5 or more", .parse = setting_parse_number, FIELD(ttl_s),
-      .min = 5, .max = 86400 },
+    { "ttl", "registry", "ttl", "SECONDS", "30", .meaning = "keys of a dead host live so long, 5 or more",
+      .parse = setting_parse_number, FIELD(ttl_s), .min = 5, .max = 86400 },
     { "heartbeat", "registry", "heartbeat", "SECONDS", .shown = "a third of the TTL",
       .meaning = "keys are renewed so often, half of the TTL at most", .parse = setting_parse_number,
       FIELD(heartbeat_s), .min = 1, .max = 43200 },
-    { "resync", "docker", "resync", "SECONDS", "60",
-      .meaning = "list the containers and compare so often, jittered", .parse = setting_parse_number,
-      FIELD(docker_resync_s), .min = 1, .max = 86400 },
-    { "docker-grace", "docker", "grace", "SECONDS", "300",
-      .meaning = "keep keys so long while dockerd is away", .parse = setting_parse_number,
-      FIELD(docker_grace_s), .min = 0, .max = 604800 },
+    { "resync", "docker", "resync", "SECONDS", "60", .meaning = "list the containers and compare so often, jittered",
+      .parse = setting_parse_number, FIELD(docker_resync_s), .min = 1, .max = 86400 },
+    { "docker-grace", "docker", "grace", "SECONDS", "300", .meaning = "keep keys so long while dockerd is away",
+      .parse = setting_parse_number, FIELD(docker_grace_s), .min = 0, .max = 604800 },
     { "ports", "registry", "ports", "published|internal", "published",
-      .meaning = "internal: container address and exposed port", .parse = setting_parse_choice,
-      FIELD(ports) },
-    { "explicit", "registry", "explicit", "[=yes|no]", "no",
-      .meaning = "only containers that name a service", .parse = setting_parse_bool, FIELD(explicit_only) },
+      .meaning = "internal: container address and exposed port", .parse = setting_parse_choice, FIELD(ports) },
+    { "explicit", "registry", "explicit", "[=yes|no]", "no", .meaning = "only containers that name a service",
+      .parse = setting_parse_bool, FIELD(explicit_only) },
     { "on-conflict", "registry", "on_conflict", "wait|replace", "wait",
-      .meaning = "what to do about a key that is somebody else's", .parse = setting_parse_choice,
-      FIELD(on_conflict) },
-    { "control", "agent", "control", "PATH", "/run/registrator/control.sock",
-      .meaning = "socket of the subcommands", .parse = setting_parse_socket_path, FIELD(control) },
+      .meaning = "what to do about a key that is somebody else's", .parse = setting_parse_choice, FIELD(on_conflict) },
+    { "control", "agent", "control", "PATH", "/run/registrator/control.sock", .meaning = "socket of the subcommands",
+      .parse = setting_parse_socket_path, FIELD(control) },
     { "listen", "agent", "listen", "ADDR:PORT", .shown = "off",
-      .meaning = "/metrics, /healthz and /status over HTTP", .parse = setting_parse_listen, FIELD(listen) },
-    { "log-level", "agent", "log_level", "error|warning|notice|info|debug", "info",
-      .meaning = "how much to log", .parse = setting_parse_log_level, FIELD(log_level) },
-    { "dry-run", .meaning = "read everything, write nothing, print what it would do",
-      .action = SETTINGS_DRY_RUN },
+      .meaning = "/metrics, /healthz, /readyz, /status by HTTP", .parse = setting_parse_listen, FIELD(listen) },
+    { "log-level", "agent", "log_level", "error|warning|notice|info|debug", "info", .meaning = "how much to log",
+      .parse = setting_parse_log_level, FIELD(log_level) },
+    { "log-format", "agent", "log_format", "plain|logfmt", "plain",
+      .meaning = "how lines look that do not go to the journal", .parse = setting_parse_choice, FIELD(log_format) },
+    { "dry-run", .meaning = "read everything, write nothing, print what it would do", .action = SETTINGS_DRY_RUN },
     { "check-config", .meaning = "check the settings and exit: 0, or 1 with file, line and reason",
       .action = SETTINGS_CHECK },
     { "help", .meaning = "print this and exit", .action = SETTINGS_HELP, .short_name = 'h' },
-    { "version", .meaning = "print the version and exit", .action = SETTINGS_VERSION,
-      .short_name = 'V' },
+    { "version", .meaning = "print the version and exit", .action = SETTINGS_VERSION, .short_name = 'V' },
 };
 
 enum { N_OPTIONS = ARRAY_SIZE(options), OPTION_FIRST = 256 /* above all short options */ };
@@ -267,8 +258,7 @@ static void file_clear(File *file)
 static const Option *find_key(const char *section, const char *key)
 {
     for (size_t i = 0; i < N_OPTIONS; i++)
-        if (options[i].section && strcmp(options[i].section, section) == 0 &&
-            strcmp(options[i].key, key) == 0)
+        if (options[i].section && strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0)
             return &options[i];
     return NULL;
 }
@@ -278,8 +268,7 @@ static int file_set_key(File *file)
     const Option *option = find_key(file->section, file->key);
     CLEANUP_FREE char *origin = NULL;
 
-    int length =
-        asprintf(&origin, "%s:%u: [%s] %s", file->path, file->key_line, file->section, file->key);
+    int length = asprintf(&origin, "%s:%u: [%s] %s", file->path, file->key_line, file->section, file->key);
     if (length < 0) {
         origin = NULL; /* asprintf() may have left it undefined */
         return -ENOMEM;
@@ -458,6 +447,21 @@ static bool is_variable(const char *name, size_t length)
     return false;
 }
 
+/* Who sets REGISTRATOR_DRY_RUN is not to find that the agent has written. */
+static int check_actions(Loader *loader)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        char name[SETTING_VARIABLE_MAX];
+
+        if (options[i].action != SETTINGS_DRY_RUN && options[i].action != SETTINGS_CHECK)
+            continue;
+        variable_name(name, &options[i], false);
+        if (variable_value(name))
+            return fail(loader, "%s: this is an option of the command line alone, --%s", name, options[i].name);
+    }
+    return 0;
+}
+
 /* Does it begin like one of ours, "REGISTRATOR_ETCD_"? */
 static bool is_in_section(const char *name, size_t length)
 {
@@ -486,7 +490,7 @@ static int check_environment(Loader *loader)
             return fail(loader, "%.*s: there is no such setting", (int)length, *p);
         log_warning("Variable %.*s is not a setting, ignoring", (int)length, *p);
     }
-    return 0;
+    return check_actions(loader);
 }
 
 static int set_command_line(Loader *loader)
@@ -534,8 +538,7 @@ static int read_command_line(Loader *loader, int argc, char **argv)
     int result;
 
     for (int i = 0; i < N_OPTIONS; i++)
-        table[i] =
-            (struct option){ options[i].name, argument_kind(&options[i]), NULL, OPTION_FIRST + i };
+        table[i] = (struct option){ options[i].name, argument_kind(&options[i]), NULL, OPTION_FIRST + i };
 
     optind = 0; /* GNU: begin anew, whatever an earlier call has left behind */
     opterr = 0;
@@ -562,7 +565,7 @@ static int read_command_line(Loader *loader, int argc, char **argv)
 }
 
 /* What has a default that is no constant. */
-static int complete(Loader *loader)
+static int complete(Loader *loader, bool agent)
 {
     Settings *settings = loader->settings;
     const Option *docker = find_option("docker");
@@ -571,6 +574,9 @@ static int complete(Loader *loader)
 
     if (!loader->origin[option_index(docker)] && docker_host && *docker_host)
         r = set_option(loader, docker, docker_host, "DOCKER_HOST");
+    /* The docker command takes what we do not, ssh:// for one; an operator who has it set can still ask the agent. */
+    if (r == -EINVAL && !agent)
+        r = 0;
     if (r >= 0 && !settings->node) {
         char name[HOST_NAME_MAX + 1] = "";
         if (gethostname(name, sizeof(name)) < 0 || !*name)
@@ -583,8 +589,7 @@ static int complete(Loader *loader)
     return r;
 }
 
-static int check_pair(Loader *loader, const char *name, const char *value, const char *other_name,
-                      const char *other)
+static int check_pair(Loader *loader, const char *name, const char *value, const char *other_name, const char *other)
 {
     if (value && !other)
         return fail(loader, "%s: needs --%s too", origin_of(loader, name), other_name);
@@ -603,8 +608,7 @@ static int check_etcd_tls(Loader *loader)
         return 0;
     for (char **p = settings->etcd_endpoints; *p; p++)
         if (!setting_has_scheme(*p, "https://"))
-            return fail(loader, "%s: needs endpoints with https://, not %s",
-                        origin_of(loader, name), *p);
+            return fail(loader, "%s: needs endpoints with https://, not %s", origin_of(loader, name), *p);
     return 0;
 }
 
@@ -616,13 +620,11 @@ static int check_together(Loader *loader)
     if (r >= 0)
         r = check_pair(loader, "etcd-cert", s->etcd_cert, "etcd-key", s->etcd_key);
     if (r >= 0)
-        r = check_pair(loader, "etcd-user", s->etcd_user, "etcd-password-file",
-                       s->etcd_password_file);
+        r = check_pair(loader, "etcd-user", s->etcd_user, "etcd-password-file", s->etcd_password_file);
     if (r >= 0)
         r = check_etcd_tls(loader);
     if (r >= 0 && s->heartbeat_s > s->ttl_s / 2)
-        r = fail(loader,
-                 "%s: %u s is more than half of the TTL (%u s): keys would expire when one is lost",
+        r = fail(loader, "%s: %u s is more than half of the TTL (%u s): keys would expire when one is lost",
                  origin_of(loader, "heartbeat"), s->heartbeat_s, s->ttl_s);
     return r;
 }
@@ -658,8 +660,8 @@ static int read_password(Loader *loader)
     Settings *settings = loader->settings;
     const char *path = settings->etcd_password_file;
     struct stat status;
+    CLEANUP_FREE char *line = NULL;
     size_t allocated = 0;
-    ssize_t size;
 
     if (!path)
         return 0;
@@ -671,11 +673,13 @@ static int read_password(Loader *loader)
                     path);
     if (status.st_size > PASSWORD_MAX)
         return fail(loader, "etcd-password-file: %s is longer than %d bytes", path, PASSWORD_MAX);
-    size = getline(&settings->etcd_password, &allocated, file);
-    if (size > 0)
-        settings->etcd_password[strcspn(settings->etcd_password, "\r\n")] = '\0';
-    if (size <= 0 || *settings->etcd_password == '\0')
+    if (getline(&line, &allocated, file) > 0)
+        line[strcspn(line, "\r\n")] = '\0';
+    else if (line)
+        *line = '\0'; /* getline() leaves it as it was allocated */
+    if (!line || *line == '\0')
         return fail(loader, "etcd-password-file: %s is empty", path);
+    settings->etcd_password = TAKE_PTR(line);
     return 0;
 }
 
@@ -693,7 +697,7 @@ static int load_settings(Loader *loader, bool agent)
     if (r >= 0)
         r = set_command_line(loader);
     if (r >= 0)
-        r = complete(loader);
+        r = complete(loader, agent);
     if (r >= 0)
         r = check_together(loader);
     /* Subcommands need no more than the control socket's path, and may be run by users who cannot
@@ -707,8 +711,8 @@ static int load_settings(Loader *loader, bool agent)
     return r;
 }
 
-int settings_load(Settings **ret, int argc, char **argv, SettingsAction *ret_action,
-                  int *ret_first_operand, char **ret_error)
+int settings_load(Settings **ret, int argc, char **argv, SettingsAction *ret_action, int *ret_first_operand,
+                  char **ret_error)
 {
     CLEANUP(loader_clear) Loader loader = { .action = SETTINGS_RUN };
     int r = read_command_line(&loader, argc, argv);
@@ -753,6 +757,47 @@ Settings *settings_free(Settings *settings)
     return NULL;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_texts(char *const *a, char *const *b)
+{
+    for (; *a && *b; a++, b++)
+        if (strcmp(*a, *b) != 0)
+            return false;
+    return *a == *b;
+}
+
+static bool same_template(const Template *a, const Template *b)
+{
+    return strcmp(template_text(a), template_text(b)) == 0;
+}
+
+bool settings_same_docker(const Settings *a, const Settings *b)
+{
+    return !a->docker_ca && !b->docker_ca && !a->docker_cert && !b->docker_cert &&
+           same_text(a->docker_url, b->docker_url) && a->docker_resync_s == b->docker_resync_s;
+}
+
+/* The templates and the ports say which addresses its values show, and in which directory they stand. */
+bool settings_same_store(const Settings *a, const Settings *b)
+{
+    return !a->etcd_ca && !b->etcd_ca && !a->etcd_cert && !b->etcd_cert &&
+           same_texts(a->etcd_endpoints, b->etcd_endpoints) && a->etcd_api == b->etcd_api &&
+           same_text(a->etcd_user, b->etcd_user) && same_text(a->etcd_password, b->etcd_password) &&
+           a->etcd_nudge == b->etcd_nudge && a->ttl_s == b->ttl_s && strcmp(a->node, b->node) == 0 &&
+           a->ports == b->ports && same_template(a->key, b->key) && same_template(a->value, b->value) &&
+           same_template(a->service, b->service);
+}
+
+bool settings_same_metadata(const Settings *a, const Settings *b)
+{
+    return a->docker_environment == b->docker_environment && same_template(a->key, b->key) &&
+           same_template(a->value, b->value) && same_template(a->service, b->service);
+}
+
 static const char *shown_default(const Option *option)
 {
     if (option->shown)
@@ -784,9 +829,8 @@ void settings_print_table(FILE *out)
         char variable[SETTING_VARIABLE_MAX];
 
         variable_name(variable, option, false);
-        fprintf(out, "--%s\t%s%s%s\t%s\t%s\t%s\n", option->name,
-                option->section ? option->section : "", option->section ? "." : "",
-                option->section ? option->key : "", settable ? variable : "", shown_default(option),
-                option->meaning);
+        fprintf(out, "--%s\t%s%s%s\t%s\t%s\t%s\n", option->name, option->section ? option->section : "",
+                option->section ? "." : "", option->section ? option->key : "", settable ? variable : "",
+                shown_default(option), option->meaning);
     }
 }

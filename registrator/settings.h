@@ -3,11 +3,14 @@
 #pragma once
 
 #include "cleanup.h"
+#include "log.h"
 #include "record.h"
-#include "store.h"
 
 #include <stdbool.h>
 #include <stdio.h>
+
+/* Which of etcd's APIs are written. */
+typedef enum EtcdApis { ETCD_AUTO, ETCD_V3, ETCD_V2, ETCD_V2_AND_V3 } EtcdApis;
 
 typedef enum OnConflict { ON_CONFLICT_WAIT, ON_CONFLICT_REPLACE } OnConflict;
 
@@ -17,7 +20,7 @@ typedef struct Settings {
     unsigned docker_resync_s, docker_grace_s;
     bool docker_environment; /* SERVICE_* of the environment count, at an inspect per container */
     char **etcd_endpoints; /* "http://host:port" or https, 1 to 16; NULL-terminated */
-    StoreApi etcd_api;
+    EtcdApis etcd_api;
     bool etcd_nudge; /* v2: wake confd once more after changes */
     char *etcd_ca, *etcd_cert, *etcd_key;
     char *etcd_user, *etcd_password_file;
@@ -33,6 +36,7 @@ typedef struct Settings {
     char *control; /* path of the control socket */
     char *listen; /* ADDR:PORT or NULL */
     int log_level; /* LOG_… */
+    LogFormat log_format;
 } Settings;
 
 /* What stands on the command line besides settings. */
@@ -50,11 +54,18 @@ typedef enum SettingsAction {
  * index in argv of the first operand, argc if there is none. With an operand, a subcommand, the
  * files that the settings name are not tried, for its user need not be able to read them. The
  * same argv may be read again later (SIGHUP). */
-int settings_load(Settings **ret, int argc, char **argv, SettingsAction *ret_action,
-                  int *ret_first_operand, char **ret_error);
+int settings_load(Settings **ret, int argc, char **argv, SettingsAction *ret_action, int *ret_first_operand,
+                  char **ret_error);
 /* Frees; NULL is fine. Returns NULL. */
 Settings *settings_free(Settings *settings);
 DEFINE_CLEANUP(Settings, settings_free)
+
+/* Is what the connection to Docker, or what the store is made of the same? Certificate files never are: they may
+ * have been renewed under the same names. */
+bool settings_same_docker(const Settings *a, const Settings *b);
+bool settings_same_store(const Settings *a, const Settings *b);
+/* Are the same of a container's metadata needed? */
+bool settings_same_metadata(const Settings *a, const Settings *b);
 
 /* The options' part of --help, from the table, within 80 columns. */
 void settings_print_options(FILE *out);

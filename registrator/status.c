@@ -1,11 +1,19 @@
 #include "status.h"
 
+#include "utf8.h"
+
 #include <string.h>
 
+/* What is not UTF-8 would be no JSON, and terminals obey the control characters that JSON lets through. */
 static void add_string(cJSON *object, const char *name, const char *value)
 {
-    if (value)
-        (void)cJSON_AddStringToObject(object, name, value);
+    cJSON *string = value ? cJSON_CreateString(value) : NULL;
+
+    if (!string)
+        return;
+    utf8_make_printable(string->valuestring);
+    if (!cJSON_AddItemToObject(object, name, string))
+        cJSON_Delete(string);
 }
 
 static void add_reason(cJSON *object, Reason reason)
@@ -15,47 +23,88 @@ static void add_reason(cJSON *object, Reason reason)
     add_string(object, "remedy", reason_remedy(reason));
 }
 
-/* What becomes of a record that should be in etcd. */
-static void add_published(cJSON *object, const StatusSource *source, const Record *record)
+static RecordState entry_state(const PublisherEntry *entry)
 {
-    const PublisherEntry *entry = source->publisher ? publisher_find(source->publisher, record->key) : NULL;
+    if (entry && entry->state == ENTRY_SETTLED)
+        return RECORD_REGISTERED;
+    if (entry && entry->holder)
+        return RECORD_CONFLICT; /* also while it is being asked for again */
+    return entry && entry->state == ENTRY_REJECTED ? RECORD_REJECTED : RECORD_PENDING;
+}
 
-    if (entry && entry->state == ENTRY_SETTLED) {
-        add_string(object, "state", "registered");
-    } else if (entry && entry->state == ENTRY_HELD) {
-        add_string(object, "state", "conflict");
-        add_string(object, "reason", "conflict");
-        add_string(object, "text", "the key is somebody else's");
-        add_string(object, "holder", entry->holder);
-        add_string(object, "remedy",
-                   "stop or rename the container that has the key, on whichever host it is, or delete the key if "
-                   "it was written by hand; registered here within one heartbeat of its going");
-    } else if (entry && entry->state == ENTRY_REJECTED) {
-        add_string(object, "state", "rejected");
-        add_string(object, "reason", "rejected");
-        add_string(object, "text", "etcd does not take the key");
-        add_string(object, "remedy", "change --key or --value; the log has etcd's reason");
-    } else {
-        add_string(object, "state", "pending");
-        add_string(object, "reason", "etcd_away");
-        add_string(object, "text", "not written to etcd yet");
-        add_string(object, "remedy", source->publisher ? publisher_why(source->publisher) : "");
+/* *ret_publisher: which has it not, of two the first; NULL: each that there is has it. */
+static RecordState record_state(const StatusSource *source, const Record *record, Publisher **ret_publisher)
+{
+    Publisher *publisher;
+
+    *ret_publisher = NULL;
+    if (record->reason != REASON_NONE)
+        return RECORD_OUT;
+    for (size_t i = 0; source->publishers && (publisher = publishers_get(source->publishers, i)); i++) {
+        RecordState state = entry_state(publisher_find(publisher, record->key));
+
+        if (state == RECORD_REGISTERED)
+            continue;
+        *ret_publisher = publisher;
+        return state;
     }
+    return source->publishers ? RECORD_REGISTERED : RECORD_PENDING;
+}
+
+RecordState status_record_state(const StatusSource *source, const Record *record)
+{
+    Publisher *publisher;
+
+    return record_state(source, record, &publisher);
+}
+
+const char *record_state_to_string(RecordState state)
+{
+    static const char *const names[RECORD_STATE_MAX_] = {
+        [RECORD_REGISTERED] = "registered", [RECORD_PENDING] = "pending", [RECORD_CONFLICT] = "conflict",
+        [RECORD_REJECTED] = "rejected",     [RECORD_OUT] = "out",
+    };
+
+    return names[state];
 }
 
 static cJSON *record_json(const StatusSource *source, const Record *record)
 {
     cJSON *object = cJSON_CreateObject();
+    Publisher *publisher;
+    RecordState state = record_state(source, record, &publisher);
 
     (void)cJSON_AddNumberToObject(object, "port", record->container_port);
     add_string(object, "protocol", protocol_to_string(record->protocol));
     add_string(object, "key", record->key);
     add_string(object, "value", record->value);
-    if (record->reason == REASON_NONE) {
-        add_published(object, source, record);
-    } else {
-        add_string(object, "state", "out");
+    add_string(object, "state", record_state_to_string(state));
+    if (publisher && publishers_get(source->publishers, 1))
+        add_string(object, "api", publishers_api(source->publishers, publisher));
+    switch (state) {
+    case RECORD_CONFLICT:
+        add_string(object, "reason", "conflict");
+        add_string(object, "text", "the key is somebody else's");
+        add_string(object, "holder", publisher_find(publisher, record->key)->holder);
+        add_string(object, "remedy",
+                   "stop or rename the container that has the key, on whichever host it is, or delete the key if "
+                   "it was written by hand; registered here within one heartbeat of its going");
+        break;
+    case RECORD_REJECTED:
+        add_string(object, "reason", "rejected");
+        add_string(object, "text", "etcd does not take the key");
+        add_string(object, "remedy", "change --key or --value; the log has etcd's reason");
+        break;
+    case RECORD_PENDING:
+        add_string(object, "reason", "etcd-away");
+        add_string(object, "text", "not written to etcd yet");
+        add_string(object, "remedy", publisher ? publisher_why(publisher) : "");
+        break;
+    case RECORD_OUT:
         add_reason(object, record->reason);
+        break;
+    default:
+        break;
     }
     return object;
 }
@@ -108,7 +157,7 @@ cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry)
 bool status_is_published(const StatusSource *source, const CatalogEntry *entry)
 {
     /* By owner and not by record: what was just withdrawn is no record any more. */
-    return source->publisher && publisher_owns(source->publisher, entry->container ? entry->container->name : "");
+    return source->publishers && publishers_own(source->publishers, entry->id);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -138,8 +187,6 @@ static cJSON *containers_json(const StatusSource *source)
 
 static const char *publisher_state_text(const Publisher *publisher)
 {
-    if (!publisher)
-        return "not opened";
     switch (publisher_state(publisher)) {
     case PUBLISHER_ONLINE:
         return "online";
@@ -150,10 +197,88 @@ static const char *publisher_state_text(const Publisher *publisher)
     }
 }
 
+/* Of two, that of the one that is not well. */
+static const char *publishers_state_text(const Publishers *publishers)
+{
+    Publisher *publisher = publishers_get(publishers, 0), *second = publishers_get(publishers, 1);
+
+    if (second && publisher_state(publisher) == PUBLISHER_ONLINE)
+        publisher = second;
+    return publisher_state_text(publisher);
+}
+
+static cJSON *etcd_json(Publishers *publishers)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    if (!publishers) {
+        add_string(object, "state", "not opened");
+        add_string(object, "why", "Docker has not been reached yet");
+        return object;
+    }
+    add_string(object, "state", publishers_state_text(publishers));
+    add_string(object, "why", publishers_why(publishers));
+    add_string(object, "store", publishers_describe(publishers));
+    (void)cJSON_AddBoolToObject(object, "idle", publishers_are_idle(publishers));
+    (void)cJSON_AddNumberToObject(object, "keys", (double)publishers_settled(publishers));
+    return object;
+}
+
+/* By which a subcommand can tell what Docker's containers come to. */
+static cJSON *rules_json(const Rules *rules)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    add_string(object, "key", template_text(rules->key));
+    add_string(object, "value", template_text(rules->value));
+    add_string(object, "service", template_text(rules->service));
+    (void)cJSON_AddBoolToObject(object, "internal", rules->ports == PORTS_INTERNAL);
+    (void)cJSON_AddBoolToObject(object, "explicit", rules->explicit_only);
+    (void)cJSON_AddBoolToObject(object, "environment", !rules->labels.labels_only);
+    return object;
+}
+
+static cJSON *look_json(const Look *look, const char *api)
+{
+    cJSON *object = cJSON_CreateObject(), *keys = cJSON_AddArrayToObject(object, "keys");
+    const LookKey *key;
+    size_t n = look_keys(look, &key);
+
+    add_string(object, "api", api);
+    add_string(object, "why", look_why(look));
+    for (; n > 0; n--, key++) {
+        cJSON *json = cJSON_CreateObject();
+
+        add_string(json, "key", key->key);
+        add_string(json, "value", key->held);
+        (void)cJSON_AddBoolToObject(json, "ours", key->ours);
+        (void)cJSON_AddItemToArray(keys, json);
+    }
+    return object;
+}
+
+cJSON *status_etcd_json(const StatusSource *source)
+{
+    cJSON *object = cJSON_CreateObject(), *apis = cJSON_AddArrayToObject(object, "apis");
+    Publisher *publisher;
+    bool done = source->publishers;
+
+    for (size_t i = 0; source->publishers && (publisher = publishers_get(source->publishers, i)); i++) {
+        const Look *look = publishers_looked(source->publishers, i);
+        const char *api = store_has_lease(publisher_store(publisher)) ? "v3" : "v2";
+
+        done = done && look && look_is_done(look);
+        if (look)
+            (void)cJSON_AddItemToArray(apis, look_json(look, api));
+    }
+    (void)cJSON_AddBoolToObject(object, "done", done);
+    return object;
+}
+
 cJSON *status_json(const StatusSource *source)
 {
     cJSON *object = cJSON_CreateObject();
-    cJSON *docker, *etcd;
+    cJSON *docker;
 
     if (!object)
         return NULL;
@@ -164,14 +289,9 @@ cJSON *status_json(const StatusSource *source)
     add_string(docker, "api", source->docker_api);
     (void)cJSON_AddBoolToObject(docker, "connected", !source->docker_why);
     add_string(docker, "why", source->docker_why);
-    etcd = cJSON_AddObjectToObject(object, "etcd");
-    add_string(etcd, "state", publisher_state_text(source->publisher));
-    add_string(etcd, "why", source->publisher ? publisher_why(source->publisher) : "Docker has not been reached yet");
-    if (source->publisher) {
-        add_string(etcd, "store", store_describe(publisher_store(source->publisher)));
-        (void)cJSON_AddBoolToObject(etcd, "idle", publisher_is_idle(source->publisher));
-        (void)cJSON_AddNumberToObject(etcd, "keys", (double)publisher_settled(source->publisher));
-    }
+    (void)cJSON_AddItemToObject(object, "etcd", etcd_json(source->publishers));
+    if (source->rules)
+        (void)cJSON_AddItemToObject(object, "rules", rules_json(source->rules));
     add_string(object, "address4", source->address4);
     add_string(object, "address6", source->address6);
     (void)cJSON_AddBoolToObject(object, "drained", source->host_drained);

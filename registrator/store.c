@@ -3,7 +3,9 @@
 #include "json.h"
 #include "log.h"
 #include "numbers.h"
+#include "text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -79,86 +81,83 @@ static void on_version(StoreJob *job, const HttpResult *result)
         return;
     }
     store->backend = has_v3 && store->config.api != STORE_V2 ? &etcd3_backend : &etcd2_backend;
-    StoreKeysFn done = job->keys_done;
-    void *userdata = job->userdata;
+    int r = store->backend->open(store, job->keys_done, job->userdata);
+    if (r < 0) {
+        store_job_finish_errno(job, r);
+        return;
+    }
+    store_count(store, STORE_OPERATION_OPEN, STORE_OK);
     store_job_free(job);
-    store->backend->open(store, done, userdata);
 }
 
-void store_open(Store *store, StoreKeysFn done, void *userdata)
+int store_open(Store *store, StoreKeysFn done, void *userdata)
 {
-    StoreJob *job = store_job_new(store, sizeof(*job), NULL, done, userdata);
-    EtcdSpec spec = {.method = "GET", .path = "/version", .body_max = 4096};
+    StoreJob *job = store_job_new(store, STORE_OPERATION_OPEN, sizeof(*job), NULL, done, userdata);
+    EtcdSpec spec = { .method = "GET", .path = "/version", .body_max = 4096 };
 
+    if (!job)
+        return -ENOMEM;
     store->opened = false;
     store_job_request(job, &spec, on_version);
+    return 0;
 }
 
 /* The other verbs */
 
-static bool store_is_open(Store *store, StoreDoneFn done, StoreKeysFn keys_done, void *userdata)
+static int store_not_open(Store *store, StoreDoneFn done, StoreKeysFn keys_done, void *userdata)
 {
-    if (store->backend)
-        return true;
-    StoreJob *job = store_job_new(store, sizeof(*job), done, keys_done, userdata);
+    StoreJob *job = store_job_new(store, STORE_OPERATION_WRITE, sizeof(*job), done, keys_done, userdata);
+
+    if (!job)
+        return -ENOMEM;
     store_job_finish(job, STORE_UNREACHABLE, "etcd has not been asked for its version yet");
-    return false;
+    return 0;
 }
 
-void store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
+int store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
 {
     for (size_t i = 0; i < n; i++) {
         ops[i].outcome = STORE_OP_FAILED;
         ops[i].wrote = false;
         ops[i].holder = NULL;
     }
-    if (store_is_open(store, done, NULL, userdata))
-        store->backend->apply(store, ops, n, done, userdata);
+    if (!store->backend)
+        return store_not_open(store, done, NULL, userdata);
+    return store->backend->apply(store, ops, n, done, userdata);
 }
 
-void store_heartbeat(Store *store, StoreDoneFn done, void *userdata)
+int store_heartbeat(Store *store, StoreDoneFn done, void *userdata)
 {
-    if (store_is_open(store, done, NULL, userdata))
-        store->backend->heartbeat(store, done, userdata);
+    if (!store->backend)
+        return store_not_open(store, done, NULL, userdata);
+    return store->backend->heartbeat(store, done, userdata);
 }
 
-void store_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done, void *userdata)
+int store_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done, void *userdata)
 {
-    if (store_is_open(store, NULL, done, userdata))
-        store->backend->audit(store, is_known, done, userdata);
+    if (!store->backend)
+        return store_not_open(store, NULL, done, userdata);
+    return store->backend->audit(store, is_known, done, userdata);
 }
 
-void store_revoke(Store *store, StoreDoneFn done, void *userdata)
+int store_revoke(Store *store, StoreDoneFn done, void *userdata)
 {
-    if (store_is_open(store, done, NULL, userdata))
-        store->backend->revoke(store, done, userdata);
+    if (!store->backend)
+        return store_not_open(store, done, NULL, userdata);
+    return store->backend->revoke(store, done, userdata);
 }
 
 /* Store */
 
-static int copy_text(char **ret, const char *text)
-{
-    char *copy = NULL;
-
-    if (text) {
-        copy = strdup(text);
-        if (!copy)
-            return -ENOMEM;
-    }
-    *ret = copy;
-    return 0;
-}
-
 static int store_copy_config(Store *store, const StoreConfig *config)
 {
     store->config = *config;
-    store->config.etcd = (EtcdConfig){0};
+    store->config.etcd = (EtcdConfig){ 0 };
     store->config.identity = store->config.layout = store->config.directory = NULL;
-    if (copy_text((char **)&store->config.identity, config->identity ? config->identity : "") < 0 ||
-        copy_text((char **)&store->config.layout, config->layout ? config->layout : "") < 0 ||
-        copy_text((char **)&store->config.directory, config->directory) < 0 ||
-        copy_text(&store->user, config->etcd.user) < 0 ||
-        copy_text(&store->password, config->etcd.password) < 0)
+    if (text_copy((char **)&store->config.identity, config->identity ? config->identity : "") < 0 ||
+        text_copy((char **)&store->config.layout, config->layout ? config->layout : "") < 0 ||
+        text_copy((char **)&store->config.directory, config->directory) < 0 ||
+        text_copy(&store->user, config->etcd.user) < 0 || text_copy(&store->password, config->etcd.password) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -212,9 +211,7 @@ Store *store_free(Store *store)
     free((char *)store->config.layout);
     free((char *)store->config.directory);
     free(store->user);
-    if (store->password)
-        explicit_bzero(store->password, strlen(store->password));
-    free(store->password);
+    text_free_secret(store->password);
     free(store->description);
     free(store);
     return NULL;

@@ -1,6 +1,7 @@
 /* Where keys live: etcd's v3 or v2 API behind one set of verbs. All calls are asynchronous; each done is
- * called exactly once, never from within the call itself, and not after store_free(). The store keeps no
- * list of keys: that is the publisher's. */
+ * called exactly once, never from within the call itself, and not after store_free(). A call that returns
+ * -ENOMEM, the only error there is, was not made: its done is not called. The store keeps no list of keys:
+ * that is the publisher's. */
 #pragma once
 
 #include "cleanup.h"
@@ -15,7 +16,26 @@ typedef enum StoreStatus {
     STORE_LEASE_LOST, /* v3: open again, then write every key again */
     STORE_UNREACHABLE, /* no answer, no leader, 5xx: try again later; outcome of writes unknown */
     STORE_REFUSED, /* etcd answered, and will answer so again: permission, wrong API, malformed */
+    STORE_STATUS_MAX_,
 } StoreStatus;
+
+/* Requests to etcd, by what they were for and how they ended. */
+typedef enum StoreOperation {
+    STORE_OPERATION_OPEN, /* which API, which lease, what hangs on it */
+    STORE_OPERATION_WRITE, /* puts and deletes; v3: many in one transaction */
+    STORE_OPERATION_HEARTBEAT, /* v3: of the lease */
+    STORE_OPERATION_REFRESH, /* v2: of a key */
+    STORE_OPERATION_AUDIT, /* v3 */
+    STORE_OPERATION_AUTH, /* v3: for a token */
+    STORE_OPERATION_MAX_,
+} StoreOperation;
+
+typedef struct StoreCounters {
+    uint64_t requests[STORE_OPERATION_MAX_][STORE_STATUS_MAX_];
+} StoreCounters;
+
+const char *store_operation_to_string(StoreOperation operation); /* "open", "write", … */
+const char *store_status_to_string(StoreStatus status); /* "ok", "lease_lost", … */
 
 typedef enum StoreVerb {
     /* Makes key hold value with our TTL. Absent: created. Ours: changed if the value differs, untouched
@@ -80,6 +100,7 @@ typedef struct StoreConfig {
      * to be asked, as when values carry no address. */
     bool (*is_own_value)(void *userdata, const char *value);
     void *userdata;
+    StoreCounters *counters; /* counted up; the caller's, so that they outlive the store; NULL: nobody counts */
 } StoreConfig;
 
 enum { STORE_BATCH_MAX = 128 }; /* etcd's --max-txn-ops default */
@@ -97,21 +118,21 @@ DEFINE_CLEANUP(Store, store_free)
 
 /* Finds the API (first time and after each failure), v3: finds, takes over or grants the lease (moving keys
  * from a lease of another TTL), v2: makes the directory. Must succeed before the other verbs. */
-void store_open(Store *store, StoreKeysFn done, void *userdata);
+int store_open(Store *store, StoreKeysFn done, void *userdata);
 
 /* n: 1 to store_batch_max(); distinct keys. ops must live until done. status is of the whole batch; each
  * op's outcome is its own. */
-void store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata);
+int store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata);
 
 /* v3 only (store_has_lease()): one keepalive. */
-void store_heartbeat(Store *store, StoreDoneFn done, void *userdata);
+int store_heartbeat(Store *store, StoreDoneFn done, void *userdata);
 
 /* v3 only: which keys hang on our lease now. Values are filled in only for keys that is_known() does not
  * know; others have value NULL. STORE_LEASE_LOST also when a clone's keys are found under it. */
-void store_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done, void *userdata);
+int store_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done, void *userdata);
 
 /* v3: gives the lease back, deleting every key under it. v2: done at once, STORE_OK. */
-void store_revoke(Store *store, StoreDoneFn done, void *userdata);
+int store_revoke(Store *store, StoreDoneFn done, void *userdata);
 
 bool store_has_lease(const Store *store); /* v3, after a successful open */
 unsigned store_batch_max(const Store *store); /* operations in one store_apply(): 124, v2: 1 */

@@ -1,21 +1,18 @@
 #include "store_private.h"
 
-#include "log.h"
-
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
-void *store_job_new(Store *store, size_t size, StoreDoneFn done, StoreKeysFn keys_done, void *userdata)
+void *store_job_new(Store *store, StoreOperation operation, size_t size, StoreDoneFn done, StoreKeysFn keys_done,
+                    void *userdata)
 {
     StoreJob *job = calloc(1, size);
 
-    if (!job) {
-        /* The verbs promise an answer, and without these few bytes there can be none: a fresh start,
-         * with the keys kept alive by their TTL meanwhile, is the better way out. */
-        log_error("Out of memory");
-        abort();
-    }
+    if (!job)
+        return NULL;
     job->store = store;
+    job->operation = operation;
     job->done = done;
     job->keys_done = keys_done;
     job->userdata = userdata;
@@ -51,10 +48,48 @@ StoreJob *store_job_free(StoreJob *job)
     return NULL;
 }
 
+void store_count(Store *store, StoreOperation operation, StoreStatus status)
+{
+    if (store->config.counters)
+        store->config.counters->requests[operation][status]++;
+}
+
+const char *store_operation_to_string(StoreOperation operation)
+{
+    static const char *const names[STORE_OPERATION_MAX_] = {
+        [STORE_OPERATION_OPEN] = "open",           [STORE_OPERATION_WRITE] = "write",
+        [STORE_OPERATION_HEARTBEAT] = "heartbeat", [STORE_OPERATION_REFRESH] = "refresh",
+        [STORE_OPERATION_AUDIT] = "audit",         [STORE_OPERATION_AUTH] = "auth",
+    };
+
+    return names[operation];
+}
+
+const char *store_status_to_string(StoreStatus status)
+{
+    static const char *const names[STORE_STATUS_MAX_] = {
+        [STORE_OK] = "ok",
+        [STORE_LEASE_LOST] = "lease_lost",
+        [STORE_UNREACHABLE] = "unreachable",
+        [STORE_REFUSED] = "refused",
+    };
+
+    return names[status];
+}
+
+/* What its answer came to is known only now: the next request was sent because of it, or the job ends with it. */
+static void count_answer(StoreJob *job, StoreStatus status)
+{
+    if (job->asked)
+        store_count(job->store, job->operation, status);
+    job->asked = false;
+}
+
 static void job_finish(StoreJob *job, StoreStatus status, char *message)
 {
     Store *store = job->store;
 
+    count_answer(job, status);
     job->request = etcd_request_free(job->request);
     job->status = status;
     job->message = message;
@@ -96,19 +131,31 @@ static void on_etcd_done(void *userdata, const HttpResult *result)
 
 void store_job_request(StoreJob *job, const EtcdSpec *spec, StoreAnswerFn fn)
 {
+    count_answer(job, STORE_OK);
     job->on_answer = fn;
     int r = etcd_request(job->store->etcd, spec, on_etcd_done, job, &job->request);
     if (r < 0)
         store_job_finish_errno(job, r);
+    else
+        job->asked = true;
 }
 
 bool store_job_check_transport(StoreJob *job, const HttpResult *result)
 {
     if (result->error == 0)
         return false;
-    store_job_finish(job, STORE_UNREACHABLE, "etcd gave no answer (%s): is it running, and is --etcd right?",
-                     result->error_text);
+    store_job_finish(job, STORE_UNREACHABLE, "etcd gave no answer (%s): %s", result->error_text,
+                     result->error == -EPROTO
+                         ? "check --etcd-ca, --etcd-cert and --etcd-key, and the server's certificate"
+                         : "is it running, and is --etcd right?");
     return true;
+}
+
+uint64_t store_timeout_ms(const Store *store, uint64_t max)
+{
+    uint64_t share = (uint64_t)store->config.ttl_s * 1000 / 4;
+
+    return share < max ? share : max;
 }
 
 /* One job a turn, and nothing is looked at after its callback, which may free the store. */

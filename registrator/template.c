@@ -1,5 +1,7 @@
 #include "template.h"
 
+#include "utf8.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -55,16 +57,14 @@ typedef struct Compiler {
     char *error;
 } Compiler;
 
-__attribute__((format(printf, 3, 4))) static int fail(Compiler *compiler, const char *at,
-                                                      const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int fail(Compiler *compiler, const char *at, const char *format, ...)
 {
     char what[256];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(what, sizeof(what), format, arguments);
     va_end(arguments);
-    if (asprintf(&compiler->error, "%s at column %zu", what, (size_t)(at - compiler->text) + 1) <
-        0) {
+    if (asprintf(&compiler->error, "%s at column %zu", what, (size_t)(at - compiler->text) + 1) < 0) {
         compiler->error = NULL;
         return -ENOMEM;
     }
@@ -149,8 +149,7 @@ static int compile_filter(Compiler *compiler, Part *part)
     while (is_alphanumeric(begin[length]))
         length++;
     if (length != 4 || memcmp(begin, "json", 4) != 0)
-        return fail(compiler, begin, "Unknown filter '%.*s' (known: json)",
-                    length < 40 ? (int)length : 40, begin);
+        return fail(compiler, begin, "Unknown filter '%.*s' (known: json)", length < 40 ? (int)length : 40, begin);
     part->json = true;
     compiler->p = begin + length;
     return 0;
@@ -193,8 +192,7 @@ static int compile_field(Compiler *compiler)
     if (*compiler->p == '\0')
         return fail(compiler, open, "Brace is not closed");
     if (*compiler->p != '}')
-        return fail(compiler, compiler->p, "'%c' cannot stand here in {%s}", *compiler->p,
-                    field_names[field]);
+        return fail(compiler, compiler->p, "'%c' cannot stand here in {%s}", *compiler->p, field_names[field]);
     compiler->p++;
     return 0;
 }
@@ -205,8 +203,7 @@ static int compile_parts(Compiler *compiler)
         if (is_control(*p))
             return fail(compiler, p, "Control character");
     if (strlen(compiler->text) > TEMPLATE_TEXT_MAX)
-        return fail(compiler, compiler->text + TEMPLATE_TEXT_MAX, "Longer than %d bytes",
-                    TEMPLATE_TEXT_MAX);
+        return fail(compiler, compiler->text + TEMPLATE_TEXT_MAX, "Longer than %d bytes", TEMPLATE_TEXT_MAX);
     int r = 0;
     while (r >= 0 && *compiler->p != '\0')
         r = begins_field(compiler->p) ? compile_field(compiler) : compile_literal(compiler);
@@ -223,8 +220,7 @@ static void find_quoted(Template *template)
     for (size_t i = 1; i + 1 < template->n_parts; i++) {
         const Part *before = &template->parts[i - 1], *after = &template->parts[i + 1];
         template->parts[i].bare = part_is_literal(before) && part_is_literal(after) &&
-                                  before->text[strlen(before->text) - 1] == '"' &&
-                                  after->text[0] == '"';
+                                  before->text[strlen(before->text) - 1] == '"' && after->text[0] == '"';
     }
 }
 
@@ -244,12 +240,12 @@ static int collect_labels(Template *template)
     template->labels = calloc(template->n_parts + 1, sizeof(*template->labels));
     if (!template->labels)
         return -ENOMEM;
+    template->n_labels = 0;
     for (size_t i = 0; i < template->n_parts; i++) {
         size_t known = 0;
         if (template->parts[i].field != FIELD_LABEL || !template->parts[i].text)
             continue;
-        while (known < template->n_labels &&
-               strcmp(template->labels[known], template->parts[i].text) != 0)
+        while (known < template->n_labels && strcmp(template->labels[known], template->parts[i].text) != 0)
             known++;
         if (known == template->n_labels)
             template->labels[template->n_labels++] = template->parts[i].text;
@@ -331,7 +327,8 @@ static void end_segment(Output *output)
         put(output, '_');
 }
 
-static void put_path(Output *output, const char *text)
+/* in_field: text is a field's fallback, so that all of its segments are. */
+static void put_path(Output *output, const char *text, bool in_field)
 {
     for (; *text != '\0' && !output->overflow; text++) {
         if (*text != '/') {
@@ -341,40 +338,8 @@ static void put_path(Output *output, const char *text)
         end_segment(output);
         put(output, '/');
         output->segment = output->size;
-        output->in_field = false;
+        output->in_field = in_field;
     }
-}
-
-/* Length of the UTF-8 character at p, 0: none begins there. No overlong forms, no surrogates. */
-static size_t utf8_length(const unsigned char *p, uint32_t *ret)
-{
-    static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    size_t length = p[0] < 0x80   ? 1
-                    : p[0] < 0xc2 ? 0
-                    : p[0] < 0xe0 ? 2
-                    : p[0] < 0xf0 ? 3
-                    : p[0] < 0xf5 ? 4
-                                  : 0;
-    if (length == 0)
-        return 0;
-    uint32_t character = length == 1 ? p[0] : p[0] & (0xffU >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80) /* the text's final NUL is none either */
-            return 0;
-        character = character << 6 | (p[i] & 0x3f);
-    }
-    if (character < smallest[length] || character > 0x10ffff ||
-        (character >= 0xd800 && character <= 0xdfff))
-        return 0;
-    *ret = character;
-    return length;
-}
-
-/* Control characters of both sets, and what some readers take for the end of a line. */
-static bool breaks_line(uint32_t character)
-{
-    return character < 0x20 || (character >= 0x7f && character < 0xa0) || character == 0x2028 ||
-           character == 0x2029;
 }
 
 static void put_key(Output *output, const char *text)
@@ -389,10 +354,9 @@ static void put_line(Output *output, const char *text, const char *forbidden)
 {
     while (*text != '\0' && !output->overflow) {
         uint32_t character = 0;
-        size_t length = utf8_length((const unsigned char *)text, &character);
-        bool good = length > 1
-                        ? !breaks_line(character)
-                        : length == 1 && !breaks_line(character) && !strchr(forbidden, *text);
+        size_t length = utf8_length(text, &character);
+        bool good = length > 1 ? !utf8_is_control(character)
+                               : length == 1 && !utf8_is_control(character) && !strchr(forbidden, *text);
         for (size_t i = 0; i < (length > 0 ? length : 1); i++)
             put(output, good ? text[i] : '_');
         text += length > 0 ? length : 1;
@@ -411,13 +375,13 @@ static void put_json(Output *output, const char *text)
     put(output, '"');
     while (*text != '\0' && !output->overflow) {
         uint32_t character = 0;
-        size_t length = utf8_length((const unsigned char *)text, &character);
+        size_t length = utf8_length(text, &character);
         if (length == 0) {
             put_text(output, "\xef\xbf\xbd"); /* U+FFFD */
             text++;
             continue;
         }
-        if (breaks_line(character)) {
+        if (utf8_is_control(character)) {
             put_escaped(output, character);
         } else {
             if (character == '"' || character == '\\')
@@ -451,12 +415,10 @@ static void put_field(Output *output, TemplateEscape escape, const Part *part, c
     bool absent = !text || text[0] == '\0';
     output->in_field = true;
     if (absent && part->fallback) {
-        if (escape == ESCAPE_KEY) {
-            put_path(output, part->fallback);
-            output->in_field = true;
-        } else {
+        if (escape == ESCAPE_KEY)
+            put_path(output, part->fallback, true);
+        else
             put_text(output, part->fallback);
-        }
     } else if (escape == ESCAPE_KEY) {
         put_key(output, absent ? "" : text);
     } else if (part->json) {
@@ -468,8 +430,7 @@ static void put_field(Output *output, TemplateEscape escape, const Part *part, c
     }
 }
 
-int template_render(const Template *template, TemplateEscape escape, TemplateLookup lookup,
-                    void *userdata, char **ret)
+int template_render(const Template *template, TemplateEscape escape, TemplateLookup lookup, void *userdata, char **ret)
 {
     Output output;
     output.size = output.segment = 0;
@@ -477,11 +438,10 @@ int template_render(const Template *template, TemplateEscape escape, TemplateLoo
     for (size_t i = 0; i < template->n_parts && !output.overflow; i++) {
         const Part *part = &template->parts[i];
         if (!part_is_literal(part))
-            put_field(
-                &output, escape, part,
-                lookup(userdata, part->field, part->field == FIELD_LABEL ? part->text : NULL));
+            put_field(&output, escape, part,
+                      lookup(userdata, part->field, part->field == FIELD_LABEL ? part->text : NULL));
         else if (escape == ESCAPE_KEY)
-            put_path(&output, part->text);
+            put_path(&output, part->text, false);
         else
             put_text(&output, part->text);
     }

@@ -61,8 +61,7 @@ Template *template_free(Template *template);
 DEFINE_CLEANUP(Template, template_free)
 
 /* 0; -ENAMETOOLONG beyond TEMPLATE_TEXT_MAX; -ENOMEM. */
-int template_render(const Template *template, TemplateEscape escape, TemplateLookup lookup,
-                    void *userdata, char **ret);
+int template_render(const Template *template, TemplateEscape escape, TemplateLookup lookup, void *userdata, char **ret);
 
 const char *template_text(const Template *template);
 bool template_uses(const Template *template, Field field);

@@ -42,6 +42,7 @@ struct FakeServer {
     char url[128];
     char socket_path[100];
     unsigned accepted, open, open_max, requests;
+    unsigned resets; /* connections that the peer ended by a reset */
     FakeConnection *last; /* whose request came last */
     LIST_HEAD(, FakeConnection) connections;
 };
@@ -131,6 +132,7 @@ static inline int fake_on_io(sd_event_source *source, int fd, uint32_t events, v
     if (n < 0 && errno == EAGAIN)
         return 0;
     if (n <= 0) {
+        server->resets += n < 0 && errno == ECONNRESET;
         fake_close(connection);
         return 0;
     }
@@ -174,8 +176,8 @@ static inline int fake_on_accept(sd_event_source *source, int fd, uint32_t event
 static inline FakeServer *fake_new(sd_event *event, const char *socket_path, FakeAnswerFn answer, void *userdata)
 {
     FakeServer *server = calloc(1, sizeof(*server));
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
     socklen_t length = sizeof(in);
 
     assert(server);

@@ -19,12 +19,12 @@
 #include <string.h>
 #include <time.h>
 
-#define CHECK(condition)                                                                        \
-    do {                                                                                        \
-        if (!(condition)) {                                                                     \
+#define CHECK(condition)                                                                                    \
+    do {                                                                                                    \
+        if (!(condition)) {                                                                                 \
             printf("%s:%d: not so: %s (last message: %s)\n", __FILE__, __LINE__, #condition, last_message); \
-            exit(1);                                                                            \
-        }                                                                                       \
+            exit(1);                                                                                        \
+        }                                                                                                   \
     } while (0)
 
 static char last_message[1024];
@@ -80,7 +80,7 @@ static void wait_for(Answer *answer)
 
 static Answer open_store(Store *store)
 {
-    Answer answer = {.in_call = true};
+    Answer answer = { .in_call = true };
 
     store_open(store, on_keys, &answer);
     wait_for(&answer);
@@ -89,7 +89,7 @@ static Answer open_store(Store *store)
 
 static StoreStatus apply(Store *store, StoreOp *ops, size_t n)
 {
-    Answer answer = {.in_call = true};
+    Answer answer = { .in_call = true };
 
     store_apply(store, ops, n, on_done, &answer);
     wait_for(&answer);
@@ -98,7 +98,7 @@ static StoreStatus apply(Store *store, StoreOp *ops, size_t n)
 
 static StoreStatus heartbeat(Store *store)
 {
-    Answer answer = {.in_call = true};
+    Answer answer = { .in_call = true };
 
     store_heartbeat(store, on_done, &answer);
     wait_for(&answer);
@@ -107,7 +107,7 @@ static StoreStatus heartbeat(Store *store)
 
 static StoreStatus revoke_lease(Store *store)
 {
-    Answer answer = {.in_call = true};
+    Answer answer = { .in_call = true };
 
     store_revoke(store, on_done, &answer);
     wait_for(&answer);
@@ -130,7 +130,7 @@ static bool knows_all(void *userdata, const char *key)
 
 static Answer audit(Store *store, bool (*is_known)(void *userdata, const char *key))
 {
-    Answer answer = {.in_call = true};
+    Answer answer = { .in_call = true };
 
     store_audit(store, is_known, on_keys, &answer);
     wait_for(&answer);
@@ -159,9 +159,10 @@ static char *raw_token;
 
 static long raw_request(const char *method, const char *path, const char *body, bool form, char **ret_body)
 {
-    Raw raw = {0};
+    Raw raw = { 0 };
     EtcdSpec spec = {
-        .method = method, .path = path, .body = body, .form = form, .authorization = raw_token, .body_max = 8 << 20};
+        .method = method, .path = path, .body = body, .form = form, .authorization = raw_token, .body_max = 8 << 20
+    };
 
     CHECK(etcd_request(raw_etcd, &spec, on_raw, &raw, NULL) == 0);
     while (!raw.given)
@@ -228,7 +229,7 @@ static RawKey raw_get(const char *key)
 {
     CLEANUP_FREE char *body = NULL, *path = NULL, *answer = NULL;
     CLEANUP_JSON cJSON *json = NULL;
-    RawKey result = {0};
+    RawKey result = { 0 };
 
     if (api == STORE_V2) {
         /* A follower may be behind. */
@@ -294,8 +295,13 @@ static const char *address_of(void *userdata)
 static StoreConfig config_for(const char *identity, const char *address, unsigned ttl_s)
 {
     return (StoreConfig){
-        .etcd = {.endpoints = endpoints, .n_endpoints = n_endpoints, .user = user, .password = password,
-                 .ca = getenv("LIVE_CA"), .cert = getenv("LIVE_CERT"), .key = getenv("LIVE_KEY")},
+        .etcd = { .endpoints = endpoints,
+                  .n_endpoints = n_endpoints,
+                  .user = user,
+                  .password = password,
+                  .ca = getenv("LIVE_CA"),
+                  .cert = getenv("LIVE_CERT"),
+                  .key = getenv("LIVE_KEY") },
         .api = api,
         .ttl_s = ttl_s,
         .identity = identity,
@@ -332,7 +338,7 @@ static bool carries_address(void *userdata, const char *value)
 
 static StoreOp op_of(StoreVerb verb, const char *key, const char *value)
 {
-    return (StoreOp){.verb = verb, .key = key, .value = value};
+    return (StoreOp){ .verb = verb, .key = key, .value = value };
 }
 
 static void expect(Store *store, StoreOp *op, StoreOutcome outcome, bool wrote)
@@ -472,8 +478,8 @@ static void test_keys_of_others(Store *store)
 static void test_v3_restart(const StoreConfig *config)
 {
     Store *store = make_open_store(config, 0);
-    StoreOp ops[2] = {op_of(STORE_ENSURE, "/app/servers/one", "192.0.2.1:1"),
-                      op_of(STORE_ENSURE, "/app/servers/two", "192.0.2.1:2")};
+    StoreOp ops[2] = { op_of(STORE_ENSURE, "/app/servers/one", "192.0.2.1:1"),
+                       op_of(STORE_ENSURE, "/app/servers/two", "192.0.2.1:2") };
     CLEANUP_FREE char *description = NULL;
 
     CHECK(apply(store, ops, 2) == STORE_OK);
@@ -507,9 +513,9 @@ static void test_v3_restart(const StoreConfig *config)
     only_look.read_only = true;
     revision = raw_revision("/app/servers/one");
     store = make_open_store(&only_look, 2);
-    StoreOp peeks[3] = {op_of(STORE_PEEK, "/app/servers/one", "192.0.2.1:1"),
-                        op_of(STORE_PEEK, "/app/servers/none", "192.0.2.1:1"),
-                        op_of(STORE_PEEK, "/app/servers/hand", "192.0.2.1:1")};
+    StoreOp peeks[3] = { op_of(STORE_PEEK, "/app/servers/one", "192.0.2.1:1"),
+                         op_of(STORE_PEEK, "/app/servers/none", "192.0.2.1:1"),
+                         op_of(STORE_PEEK, "/app/servers/hand", "192.0.2.1:1") };
     raw_put("/app/servers/hand", "by hand");
     CHECK(apply(store, peeks, 3) == STORE_OK);
     CHECK(peeks[1].outcome == STORE_OP_LOST && peeks[2].outcome == STORE_OP_HELD);
@@ -533,8 +539,8 @@ static void test_v3_restart(const StoreConfig *config)
     CHECK(raw_is("/app/servers/one", "overwritten"));
     CHECK(heartbeat(store) == STORE_LEASE_LOST);
     CHECK(audit(store, knows_none).status == STORE_LEASE_LOST);
-    StoreOp mixed[2] = {op_of(STORE_ENSURE, "/app/servers/two", "192.0.2.1:2"),
-                        op_of(STORE_REMOVE, "/app/servers/three", NULL)};
+    StoreOp mixed[2] = { op_of(STORE_ENSURE, "/app/servers/two", "192.0.2.1:2"),
+                         op_of(STORE_REMOVE, "/app/servers/three", NULL) };
     CHECK(apply(store, mixed, 2) == STORE_LEASE_LOST);
     CHECK(revoke_lease(store) == STORE_OK);
     Answer again = open_store(store);
@@ -649,7 +655,7 @@ static void test_v3_many(const StoreConfig *config)
 {
     Store *store = make_open_store(config, 0);
     enum { MANY = 300 };
-    StoreOp ops[STORE_BATCH_MAX] = {0};
+    StoreOp ops[STORE_BATCH_MAX] = { 0 };
     char keys[STORE_BATCH_MAX][32];
     char *large = malloc(4097);
     unsigned batch = store_batch_max(store);
@@ -733,7 +739,7 @@ static void test_v3_many(const StoreConfig *config)
 
 static void test_free_while_running(const StoreConfig *config)
 {
-    Answer answer = {0};
+    Answer answer = { 0 };
     Store *store = make_open_store(config, 0);
     StoreOp op = op_of(STORE_PEEK, "/app/servers/x", "1");
 
@@ -757,7 +763,7 @@ static void test_free_while_running(const StoreConfig *config)
 
 static void test_unreachable(const StoreConfig *config)
 {
-    char *dead[] = {"http://127.0.0.1:1", endpoints[0]};
+    char *dead[] = { "http://127.0.0.1:1", endpoints[0] };
     StoreConfig broken = *config;
 
     broken.etcd.endpoints = dead;
@@ -854,8 +860,14 @@ static void test_v3_permission(const StoreConfig *config)
     CHECK(strstr(ops[13].holder, "permission denied"));
     free(ops[13].holder);
     ops[13].holder = NULL;
-    CHECK(apply(store, &ops[13], 1) == STORE_REFUSED);
+    CHECK(apply(store, &ops[13], 1) == STORE_OK);
+    CHECK(ops[13].outcome == STORE_OP_REJECTED);
+    free(ops[13].holder);
+    ops[13].holder = NULL;
+    Store *fresh = make_open_store(config, 19);
+    CHECK(apply(fresh, &ops[13], 1) == STORE_REFUSED);
     CHECK(strstr(last_message, "readwrite"));
+    store_free(fresh);
     passed("a key that the user may not write stops no other");
 
     /* Tokens do not outlive a restart of etcd. */

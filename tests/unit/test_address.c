@@ -72,14 +72,13 @@ static struct sockaddr_storage remote_at(const char *address)
 }
 
 /* address4, address6: "" where none is expected. */
-static void assert_found(const char *advertise, const char *remote, const char *address4,
-                         const char *address6, const char *origin)
+static void assert_found(const char *advertise, const char *remote, const char *address4, const char *address6,
+                         const char *origin)
 {
     struct sockaddr_storage storage = remote_at(remote ? remote : "::");
     HostAddress found;
 
-    assert_int_equal(
-        host_address_find(&found, advertise, remote ? (struct sockaddr *)&storage : NULL), 0);
+    assert_int_equal(host_address_find(&found, advertise, remote ? (struct sockaddr *)&storage : NULL), 0);
     assert_string_equal(found.address4, address4);
     assert_string_equal(found.address6, address6);
     assert_string_equal(found.origin, origin);
@@ -92,8 +91,7 @@ static void assert_not_found(const char *advertise, const char *remote, int erro
 
     memset(&found, 0x55, sizeof(found));
     before = found;
-    assert_int_equal(
-        host_address_find(&found, advertise, remote ? (struct sockaddr *)&storage : NULL), error);
+    assert_int_equal(host_address_find(&found, advertise, remote ? (struct sockaddr *)&storage : NULL), error);
     assert_memory_equal(&found, &before, sizeof(found));
 }
 
@@ -137,11 +135,9 @@ static void deprecated_addresses_come_last(void **state)
     (void)state;
     /* The kernel lists the newest first. */
     WITH_NETWORK(
-        LINK("eth0",
-             "peer0") "address add 2001:db8::2/64 dev eth0 nodad\n"
-                      "address add 2001:db8::3/64 dev eth0 nodad preferred_lft 0\n" LINK(
-                          "eth1",
-                          "peer1") "address add 2001:db8:1::3/64 dev eth1 nodad preferred_lft 0\n");
+        LINK("eth0", "peer0") "address add 2001:db8::2/64 dev eth0 nodad\n"
+                              "address add 2001:db8::3/64 dev eth0 nodad preferred_lft 0\n" LINK(
+                                  "eth1", "peer1") "address add 2001:db8:1::3/64 dev eth1 nodad preferred_lft 0\n");
     assert_found("eth0", NULL, "", "2001:db8::2", "interface eth0");
     assert_found("eth1", NULL, "", "2001:db8:1::3", "interface eth1");
 }
@@ -149,24 +145,18 @@ static void deprecated_addresses_come_last(void **state)
 static void route_to_etcd_gives_the_source(void **state)
 {
     (void)state;
-    WITH_NETWORK(
-        ETH0 LINK("eth1", "peer1") "address add 198.51.100.4/24 dev eth1\n" DEFAULT_ROUTES);
-    assert_found(NULL, "198.51.100.9", "198.51.100.4", "2001:db8::2",
-                 "source address of the route to 198.51.100.9");
-    assert_found(NULL, "2001:db8::9", "192.0.2.2", "2001:db8::2",
-                 "source address of the route to 2001:db8::9");
+    WITH_NETWORK(ETH0 LINK("eth1", "peer1") "address add 198.51.100.4/24 dev eth1\n" DEFAULT_ROUTES);
+    assert_found(NULL, "198.51.100.9", "198.51.100.4", "2001:db8::2", "source address of the route to 198.51.100.9");
+    assert_found(NULL, "2001:db8::9", "192.0.2.2", "2001:db8::2", "source address of the route to 2001:db8::9");
     /* etcd on this host, by the host's own address. */
-    assert_found(NULL, "198.51.100.4", "198.51.100.4", "2001:db8::2",
-                 "source address of the route to 198.51.100.4");
+    assert_found(NULL, "198.51.100.4", "198.51.100.4", "2001:db8::2", "source address of the route to 198.51.100.4");
 }
 
 static void default_route_serves_without_etcd(void **state)
 {
     (void)state;
-    WITH_NETWORK(
-        ETH0 LINK("eth1", "peer1") "address add 198.51.100.4/24 dev eth1\n" DEFAULT_ROUTES);
-    assert_found(NULL, NULL, "192.0.2.2", "2001:db8::2",
-                 "source address of the default route, eth0");
+    WITH_NETWORK(ETH0 LINK("eth1", "peer1") "address add 198.51.100.4/24 dev eth1\n" DEFAULT_ROUTES);
+    assert_found(NULL, NULL, "192.0.2.2", "2001:db8::2", "source address of the default route, eth0");
 }
 
 static void preferred_source_and_policy_of_routes_count(void **state)
@@ -183,8 +173,7 @@ static void temporary_addresses_are_not_advertised(void **state)
     (void)state;
     WITH_NETWORK(LINK("eth0", "peer0"));
     /* "mngtmpaddr" makes a temporary address beside the one that is added. */
-    if (system("cd /proc/sys/net/ipv6/conf/eth0 && echo 2 >use_tempaddr && echo 0 >accept_dad") !=
-        0) {
+    if (system("cd /proc/sys/net/ipv6/conf/eth0 && echo 2 >use_tempaddr && echo 0 >accept_dad") != 0) {
         print_message("# skipped: cannot have temporary addresses\n");
         return;
     }
@@ -192,18 +181,15 @@ static void temporary_addresses_are_not_advertised(void **state)
     assert_int_equal(system("ip -6 address show dev eth0 | grep -q temporary"), 0);
     assert_found("eth0", NULL, "", "2001:db8::2", "interface eth0");
     assert_found(NULL, NULL, "", "2001:db8::2", "source address of the default route, eth0");
-    assert_found(NULL, "2001:db8:1::9", "", "2001:db8::2",
-                 "source address of the route to 2001:db8:1::9");
+    assert_found(NULL, "2001:db8:1::9", "", "2001:db8::2", "source address of the route to 2001:db8:1::9");
 }
 
 static void loopback_route_falls_to_the_default_route(void **state)
 {
     (void)state;
     WITH_NETWORK(ETH0 DEFAULT_ROUTES);
-    assert_found(NULL, "127.0.0.1", "192.0.2.2", "2001:db8::2",
-                 "source address of the default route, eth0");
-    assert_found(NULL, "::1", "192.0.2.2", "2001:db8::2",
-                 "source address of the default route, eth0");
+    assert_found(NULL, "127.0.0.1", "192.0.2.2", "2001:db8::2", "source address of the default route, eth0");
+    assert_found(NULL, "::1", "192.0.2.2", "2001:db8::2", "source address of the default route, eth0");
 }
 
 static void docker_bridges_fall_to_the_default_route(void **state)
@@ -213,12 +199,11 @@ static void docker_bridges_fall_to_the_default_route(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(bridges); i++) {
         CLEANUP_FREE char *bridge = NULL;
-        assert_true(asprintf(&bridge, LINK("%s", "peer2") "address add 172.17.0.1/16 dev %s",
-                             bridges[i], bridges[i], bridges[i]) > 0);
+        assert_true(asprintf(&bridge, LINK("%s", "peer2") "address add 172.17.0.1/16 dev %s", bridges[i], bridges[i],
+                             bridges[i]) > 0);
         WITH_NETWORK(ETH0 DEFAULT_ROUTES);
         ip(bridge);
-        assert_found(NULL, "172.17.0.2", "192.0.2.2", "2001:db8::2",
-                     "source address of the default route, eth0");
+        assert_found(NULL, "172.17.0.2", "192.0.2.2", "2001:db8::2", "source address of the default route, eth0");
     }
 }
 
@@ -226,20 +211,16 @@ static void bridges_of_others_are_like_any_interface(void **state)
 {
     (void)state;
     /* As long as Docker's "br-0123456789ab". */
-    WITH_NETWORK(
-        LINK("br-storage00001", "peer0") "address add 192.0.2.3/24 dev br-storage00001\n" LINK(
-            "br-lan", "peer1") "address add 198.51.100.3/24 dev br-lan");
+    WITH_NETWORK(LINK("br-storage00001", "peer0") "address add 192.0.2.3/24 dev br-storage00001\n" LINK(
+        "br-lan", "peer1") "address add 198.51.100.3/24 dev br-lan");
     assert_found(NULL, "192.0.2.9", "192.0.2.3", "", "source address of the route to 192.0.2.9");
-    assert_found(NULL, "198.51.100.9", "198.51.100.3", "",
-                 "source address of the route to 198.51.100.9");
+    assert_found(NULL, "198.51.100.9", "198.51.100.3", "", "source address of the route to 198.51.100.9");
 }
 
 static void only_loopback_and_docker_is_not_enough(void **state)
 {
     (void)state;
-    WITH_NETWORK(
-        LINK("docker0",
-             "peer0") "address add 172.17.0.1/16 dev docker0\nroute add default via 172.17.0.2");
+    WITH_NETWORK(LINK("docker0", "peer0") "address add 172.17.0.1/16 dev docker0\nroute add default via 172.17.0.2");
     assert_not_found(NULL, NULL, -EADDRNOTAVAIL);
     assert_not_found(NULL, "172.17.0.2", -EADDRNOTAVAIL);
     assert_not_found(NULL, "127.0.0.1", -EADDRNOTAVAIL);
@@ -249,17 +230,14 @@ static void only_loopback_and_docker_is_not_enough(void **state)
 static void link_local_addresses_are_not_advertised(void **state)
 {
     (void)state;
-    WITH_NETWORK(LINK(
-        "eth0", "peer0") "address add 169.254.1.2/16 dev eth0\nroute add default via 169.254.1.1");
+    WITH_NETWORK(LINK("eth0", "peer0") "address add 169.254.1.2/16 dev eth0\nroute add default via 169.254.1.1");
     assert_not_found(NULL, NULL, -EADDRNOTAVAIL);
 }
 
 static void one_family_is_enough(void **state)
 {
     (void)state;
-    WITH_NETWORK(LINK(
-        "eth0",
-        "peer0") "address add 2001:db8::2/64 dev eth0 nodad\nroute add default via 2001:db8::1");
+    WITH_NETWORK(LINK("eth0", "peer0") "address add 2001:db8::2/64 dev eth0 nodad\nroute add default via 2001:db8::1");
     assert_found(NULL, NULL, "", "2001:db8::2", "source address of the default route, eth0");
 }
 

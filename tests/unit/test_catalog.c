@@ -46,6 +46,8 @@ typedef struct Rig {
     size_t n_wanted;
     bool deaf; /* questions are not taken */
     uint64_t now_us;
+    uint64_t event_ns; /* of the events that are told */
+    uint64_t wish_ns; /* that the last wish came with */
     char log[4096]; /* of wishes, since rig_forget_log() */
     size_t n_asked; /* likewise */
 } Rig;
@@ -86,6 +88,7 @@ static void on_want(void *userdata, const CatalogEntry *entry, const char *key, 
     (void)snprintf(wanted->key, sizeof(wanted->key), "%s", key);
     (void)snprintf(wanted->value, sizeof(wanted->value), "%s", value);
     (void)snprintf(wanted->id, sizeof(wanted->id), "%s", entry->id);
+    rig->wish_ns = entry->event_ns;
     rig_log(rig, "+%s=%s ", key, value);
 }
 
@@ -101,6 +104,7 @@ static void on_unwant(void *userdata, const CatalogEntry *entry, const char *key
         assert_string_equal(rig_find(rig, after)->id, entry->id);
     }
     *wanted = rig->wanted[--rig->n_wanted];
+    rig->wish_ns = entry->event_ns;
     rig_log(rig, "-%s%s%s ", key, after ? ">" : "", after ? after : "");
 }
 
@@ -141,7 +145,9 @@ static Template *compiled(const char *text)
 
 static void rig_open(Rig *rig, bool environment)
 {
-    CatalogSink sink = { .want = on_want, .unwant = on_unwant, .duplicate = on_duplicate, .inspect = on_ask, .userdata = rig };
+    CatalogSink sink = {
+        .want = on_want, .unwant = on_unwant, .duplicate = on_duplicate, .inspect = on_ask, .userdata = rig
+    };
 
     *rig = (Rig){
         .key = compiled("/app/{service}/{name}"),
@@ -149,9 +155,8 @@ static void rig_open(Rig *rig, bool environment)
         .service = compiled("servers"),
         .now_us = 1000 * SECOND,
     };
-    rig->rules = (Rules){
-        .key = rig->key, .value = rig->value, .service = rig->service, .node = "n", .address4 = "192.0.2.1"
-    };
+    rig->rules =
+        (Rules){ .key = rig->key, .value = rig->value, .service = rig->service, .node = "n", .address4 = "192.0.2.1" };
     assert_int_equal(catalog_new(&rig->catalog, &rig->rules, environment, &sink), 0);
     for (int i = 0; i < CONTAINERS_MAX; i++)
         rig->truth[i] = (Truth){ .stop_signal = SIGTERM, .stop_timeout_s = 10 };
@@ -246,7 +251,7 @@ static Container *make_container(const Truth *truth, const char *id, bool comple
 
 static void tell(Rig *rig, int number, DockerAction action)
 {
-    DockerEvent event = { .action = action };
+    DockerEvent event = { .action = action, .time_ns = rig->event_ns };
 
     make_id(event.id, number);
     catalog_event(rig->catalog, &event, rig->now_us);
@@ -254,7 +259,7 @@ static void tell(Rig *rig, int number, DockerAction action)
 
 static void tell_kill(Rig *rig, int number, int signal_number)
 {
-    DockerEvent event = { .action = ACTION_KILL, .signal = signal_number };
+    DockerEvent event = { .action = ACTION_KILL, .signal = signal_number, .time_ns = rig->event_ns };
 
     make_id(event.id, number);
     catalog_event(rig->catalog, &event, rig->now_us);
@@ -374,6 +379,49 @@ static void start_is_asked_about_and_published(void **state)
     assert_int_equal(catalog_unanswered(rig->catalog), 0);
     assert_int_equal(catalog_running(rig->catalog), 1);
     assert_int_equal(catalog_reason(rig->catalog, entry_of(rig, 1)), REASON_NONE);
+}
+
+static void wishes_tell_when_their_event_was(void **state)
+{
+    Rig *rig = *state;
+    char id[65];
+
+    make_id(id, 1);
+    is_running(rig, 1, "web", 1);
+    rig->event_ns = 5;
+    tell(rig, 1, ACTION_START);
+    (void)answer(rig);
+    assert_int_equal(rig->wish_ns, 5);
+    /* What the operator does is no answer to that event. */
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_HELD), 0);
+    assert_int_equal(rig->wish_ns, 0);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_NONE), 0);
+    assert_int_equal(rig->wish_ns, 0);
+    /* Two events, one answer: the newer one counts. */
+    rig->truth[1].port = 2;
+    rig->event_ns = 6;
+    tell(rig, 1, ACTION_UPDATE);
+    rig->event_ns = 7;
+    tell(rig, 1, ACTION_UPDATE);
+    answer_all(rig);
+    assert_string_equal(rig_find(rig, WEB)->value, "192.0.2.1:2");
+    assert_int_equal(rig->wish_ns, 7);
+    rig->event_ns = 8;
+    tell_kill(rig, 1, SIGTERM);
+    assert_int_equal(rig->n_wanted, 0);
+    assert_int_equal(rig->wish_ns, 8);
+}
+
+static void list_tells_no_time(void **state)
+{
+    Rig *rig = *state;
+
+    is_running(rig, 1, "web", 1);
+    rig->wish_ns = 9;
+    list_all(rig);
+    answer_all(rig);
+    assert_int_equal(rig->n_wanted, 1);
+    assert_int_equal(rig->wish_ns, 0);
 }
 
 static void stop_withdraws_at_the_signal(void **state)
@@ -707,12 +755,15 @@ static void failed_question_is_asked_again(void **state)
     tell(rig, 1, ACTION_START);
     Question old = rig_take_question(rig, 0);
     assert_int_equal(catalog_waiting(rig->catalog), 1);
-    catalog_inspect_failed(rig->catalog, old.id, old.ticket + 1);
+    assert_false(catalog_inspect_failed(rig->catalog, old.id, old.ticket + 1));
     catalog_ask(rig->catalog);
     assert_int_equal(rig->n_questions, 0);
-    catalog_inspect_failed(rig->catalog, old.id, old.ticket);
+    assert_true(catalog_inspect_failed(rig->catalog, old.id, old.ticket));
     assert_int_equal(catalog_unanswered(rig->catalog), 1);
     assert_int_equal(catalog_waiting(rig->catalog), 0);
+    catalog_ask(rig->catalog);
+    old = rig_take_question(rig, 0);
+    assert_false(catalog_inspect_failed(rig->catalog, old.id, old.ticket)); /* no news */
     catalog_ask(rig->catalog);
     assert_int_equal(rig->n_questions, 1);
     answer_all(rig);
@@ -721,6 +772,8 @@ static void failed_question_is_asked_again(void **state)
     /* The next question counts again. */
     tell(rig, 1, ACTION_RENAME);
     assert_int_equal(catalog_waiting(rig->catalog), 1);
+    old = rig_take_question(rig, 0);
+    assert_true(catalog_inspect_failed(rig->catalog, old.id, old.ticket));
 }
 
 static void question_that_is_given_up_is_not_answered(void **state)
@@ -1158,10 +1211,62 @@ static void found_address_publishes(void **state)
     catalog_set_rules(rig->catalog, &rig->rules, false, false);
     assert_string_equal(rig->log, "+" WEB "=192.0.2.9:1 ");
     assert_int_equal(rig->n_asked, 0);
+    rig_forget_log(rig);
+    /* Nothing is written from metadata that were not kept. */
+    rig->rules.address4 = "192.0.2.8";
     catalog_set_rules(rig->catalog, &rig->rules, false, true);
     assert_int_equal(rig->n_asked, 1);
+    assert_int_equal(catalog_waiting(rig->catalog), 1);
+    assert_string_equal(rig->log, "");
     answer_all(rig);
-    assert_string_equal(rig->log, "+" WEB "=192.0.2.9:1 ");
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.8:1 ");
+}
+
+static void running_ones_are_counted(void **state)
+{
+    Rig *rig = *state;
+
+    run(rig, 1, "web", 1);
+    run(rig, 2, "api", 2);
+    assert_int_equal(catalog_running(rig->catalog), 2);
+    tell(rig, 1, ACTION_PAUSE);
+    assert_int_equal(catalog_running(rig->catalog), 2);
+    tell(rig, 1, ACTION_DIE);
+    assert_int_equal(catalog_running(rig->catalog), 1);
+    tell(rig, 2, ACTION_DESTROY);
+    assert_int_equal(catalog_running(rig->catalog), 0);
+    tell(rig, 1, ACTION_START);
+    answer_all(rig);
+    assert_int_equal(catalog_running(rig->catalog), 1);
+}
+
+/* Of several that are being stopped, each in its turn; one that died in between does not count. */
+static void earliest_of_several_deadlines_counts(void **state)
+{
+    Rig *rig = *state;
+    uint64_t begin = rig->now_us;
+
+    for (int i = 1; i <= 3; i++)
+        run(rig, i, (const char *[]){ "web", "api", "db" }[i - 1], (uint16_t)i);
+    assert_int_equal(catalog_expire(rig->catalog, rig->now_us), 0);
+    for (int i = 3; i >= 1; i--) {
+        rig->now_us = begin + (uint64_t)i * SECOND;
+        tell_kill(rig, i, SIGTERM);
+    }
+    tell(rig, 1, ACTION_DIE);
+    rig->truth[1].state = CONTAINER_STOPPED;
+    rig->now_us = begin + 3 * SECOND;
+    for (uint64_t next; (next = catalog_expire(rig->catalog, rig->now_us)) > 0; rig->now_us = next) {
+        assert_true(next > rig->now_us && next <= begin + 14 * SECOND);
+        if (rig->now_us < begin + 13 * SECOND)
+            assert_null(rig_find(rig, "/app/servers/api"));
+        answer_all(rig);
+    }
+    assert_int_equal(rig->now_us, begin + 14 * SECOND);
+    answer_all(rig);
+    assert_wanted(rig, WEB, NULL);
+    assert_wanted(rig, "/app/servers/api", "192.0.2.1:2");
+    assert_wanted(rig, "/app/servers/db", "192.0.2.1:3");
 }
 
 static void environment_is_waited_for(void **state)
@@ -1755,6 +1860,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(start_is_asked_about_and_published),
+        TEST(wishes_tell_when_their_event_was),
+        TEST(list_tells_no_time),
         TEST(stop_withdraws_at_the_signal),
         TEST(ignored_stop_ends_in_sigkill),
         TEST(hangup_changes_nothing),
@@ -1801,6 +1908,8 @@ int main(void)
         TEST(drained_host_has_nothing),
         TEST(docker_away_for_too_long),
         TEST(found_address_publishes),
+        TEST(running_ones_are_counted),
+        TEST(earliest_of_several_deadlines_counts),
         TEST(short_lives_leave_nothing_behind),
         TEST(finds_by_name_and_by_id),
         cmocka_unit_test_setup_teardown(environment_is_waited_for, setup_with_environment, teardown),

@@ -49,8 +49,7 @@ static bool has_name(const cJSON *entry, const char *name)
     const cJSON *item;
     cJSON_ArrayForEach (item, cJSON_GetObjectItem(entry, "Names"))
         if (strncmp(item->valuestring + 1, name, strlen(name)) == 0 &&
-            (item->valuestring[1 + strlen(name)] == '\0' ||
-             item->valuestring[1 + strlen(name)] == '.'))
+            (item->valuestring[1 + strlen(name)] == '\0' || item->valuestring[1 + strlen(name)] == '.'))
             return true;
     return false;
 }
@@ -72,8 +71,8 @@ static Container *listed(const char *name)
     return NULL;
 }
 
-static void assert_port(const Port *port, uint16_t container_port, Protocol protocol,
-                        uint16_t host_port, bool any4, bool any6, const char *address)
+static void assert_port(const Port *port, uint16_t container_port, Protocol protocol, uint16_t host_port, bool any4,
+                        bool any6, const char *address)
 {
     assert_int_equal(port->container_port, container_port);
     assert_int_equal(port->protocol, protocol);
@@ -137,11 +136,10 @@ static void list_and_inspect_agree(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "single",     "fixed",    "loopback",     "specific", "specific6", "mixed",
-        "udp",        "several",  "one-of-three", "range",    "ipv6only",  "ipv4only",
-        "twice",      "host",     "none",         "joined",   "usernet",   "healthy",
-        "unhealthy",  "starting", "nohealth",     "paused",   "exited",    "created",
-        "restarting", "meta",     "renamed",      "linked",   "systemd",   "swarm",
+        "single",       "fixed",   "loopback",  "specific", "specific6", "mixed",  "udp",    "several",
+        "one-of-three", "range",   "ipv6only",  "ipv4only", "twice",     "host",   "none",   "joined",
+        "usernet",      "healthy", "unhealthy", "starting", "nohealth",  "paused", "exited", "created",
+        "restarting",   "meta",    "renamed",   "linked",   "systemd",   "swarm",
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         CLEANUP(container_free_p) Container *full = inspected(names[i]);
@@ -179,9 +177,8 @@ static void states(void **state)
         const char *name;
         ContainerState state;
     } expected[] = {
-        { "single", CONTAINER_RUNNING },     { "paused", CONTAINER_PAUSED },
-        { "exited", CONTAINER_STOPPED },     { "created", CONTAINER_STOPPED },
-        { "restarting", CONTAINER_STOPPED }, { "unhealthy", CONTAINER_RUNNING },
+        { "single", CONTAINER_RUNNING },  { "paused", CONTAINER_PAUSED },      { "exited", CONTAINER_STOPPED },
+        { "created", CONTAINER_STOPPED }, { "restarting", CONTAINER_STOPPED }, { "unhealthy", CONTAINER_RUNNING },
     };
     for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
         CLEANUP(container_free_p) Container *full = inspected(expected[i].name);
@@ -198,9 +195,8 @@ static void healths(void **state)
         const char *name;
         ContainerHealth health;
     } expected[] = {
-        { "healthy", HEALTH_HEALTHY },   { "unhealthy", HEALTH_UNHEALTHY },
-        { "starting", HEALTH_STARTING }, { "nohealth", HEALTH_NONE },
-        { "single", HEALTH_NONE },
+        { "healthy", HEALTH_HEALTHY }, { "unhealthy", HEALTH_UNHEALTHY }, { "starting", HEALTH_STARTING },
+        { "nohealth", HEALTH_NONE },   { "single", HEALTH_NONE },
     };
     for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
         CLEANUP(container_free_p) Container *full = inspected(expected[i].name);
@@ -269,15 +265,14 @@ static void odd_ports_are_passed_over(void **state)
 {
     (void)state;
     CLEANUP(container_free_p)
-    Container *c = made(
-        ",\"ExposedPorts\":{\"0/tcp\":{},\"65536/tcp\":{},\"-1/tcp\":{},\"x/tcp\":{},\"80/"
-        "icmp\":{},"
-        "\"8000-8010/tcp\":{},\"4294967376/tcp\":{},\"9000/sctp\":{},\"81\":{}}",
-        "",
-        "\"Ports\":{\"80/"
-        "tcp\":[{\"HostIp\":\"\",\"HostPort\":\"8080\"},{\"HostIp\":\"\",\"HostPort\":\"0\"},"
-        "{\"HostIp\":\"nowhere\",\"HostPort\":\"81\"},{\"HostIp\":\"\",\"HostPort\":\"70000\"},"
-        "{\"HostIp\":\"\",\"HostPort\":\"82x\"},{\"HostIp\":\"\",\"HostPort\":83},7,null]}");
+    Container *c = made(",\"ExposedPorts\":{\"0/tcp\":{},\"65536/tcp\":{},\"-1/tcp\":{},\"x/tcp\":{},\"80/"
+                        "icmp\":{},"
+                        "\"8000-8010/tcp\":{},\"4294967376/tcp\":{},\"9000/sctp\":{},\"81\":{}}",
+                        "",
+                        "\"Ports\":{\"80/"
+                        "tcp\":[{\"HostIp\":\"\",\"HostPort\":\"8080\"},{\"HostIp\":\"\",\"HostPort\":\"0\"},"
+                        "{\"HostIp\":\"nowhere\",\"HostPort\":\"81\"},{\"HostIp\":\"\",\"HostPort\":\"70000\"},"
+                        "{\"HostIp\":\"\",\"HostPort\":\"82x\"},{\"HostIp\":\"\",\"HostPort\":83},7,null]}");
     assert_int_equal(c->n_ports, 3);
     assert_port(&c->ports[0], 80, PROTOCOL_TCP, 8080, true, true, "");
     assert_port(&c->ports[1], 81, PROTOCOL_TCP, 0, false, false, "");
@@ -373,9 +368,8 @@ static void the_environment_can_be_left_out(void **state)
 {
     (void)state;
     LabelFilter filter = { .labels_only = true };
-    static const char text[] =
-        "{\"Id\":\"" ID "\",\"Name\":\"/w\",\"State\":{},\"Config\":{\"Env\":[\"SERVICE_A=1\"],"
-        "\"Labels\":{\"SERVICE_B\":\"2\"}}}";
+    static const char text[] = "{\"Id\":\"" ID "\",\"Name\":\"/w\",\"State\":{},\"Config\":{\"Env\":[\"SERVICE_A=1\"],"
+                               "\"Labels\":{\"SERVICE_B\":\"2\"}}}";
     CLEANUP(container_free_p) Container *c = inspect_text(text, &filter);
     assert_int_equal(c->n_metadata, 1);
     assert_string_equal(container_metadata(c, "SERVICE_B"), "2");
@@ -387,8 +381,8 @@ static void metadata_are_bounded(void **state)
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    fprintf(out, ",\"Labels\":{\"SERVICE_LONG\":\"%0*d\",\"SERVICE_FITS\":\"%0*d\"",
-            CONTAINER_METADATA_VALUE_MAX + 1, 7, CONTAINER_METADATA_VALUE_MAX, 7);
+    fprintf(out, ",\"Labels\":{\"SERVICE_LONG\":\"%0*d\",\"SERVICE_FITS\":\"%0*d\"", CONTAINER_METADATA_VALUE_MAX + 1,
+            7, CONTAINER_METADATA_VALUE_MAX, 7);
     for (unsigned i = 0; i < 500; i++)
         fprintf(out, ",\"SERVICE_%u\":\"x\"", i);
     fputs("},\"Env\":[\"SERVICE_LONG=short\"]", out);
@@ -404,8 +398,7 @@ static void a_long_label_still_beats_the_environment(void **state)
 {
     (void)state;
     char *text = NULL;
-    assert_true(asprintf(&text,
-                         ",\"Labels\":{\"SERVICE_X\":\"%0*d\"},\"Env\":[\"SERVICE_X=short\"]",
+    assert_true(asprintf(&text, ",\"Labels\":{\"SERVICE_X\":\"%0*d\"},\"Env\":[\"SERVICE_X=short\"]",
                          CONTAINER_METADATA_VALUE_MAX + 1, 7) > 0);
     CLEANUP(container_free_p) Container *c = made(text, "", "");
     free(text);
@@ -513,23 +506,16 @@ static void what_is_no_container_is_refused(void **state)
     assert_bad("{\"Id\":\"" ID "\"");
     assert_bad("{\"message\":\"No such container\"}");
     static const char *const ids[] = {
-        "\"0123\"",
-        "\"" ID "0\"",
-        "7",
-        "null",
-        "\"../../etc/passwd\"",
-        "\"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef\""
+        "\"0123\"", "\"" ID "0\"",          "7",
+        "null",     "\"../../etc/passwd\"", "\"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef\""
     };
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
         CLEANUP_FREE char *text = NULL;
         assert_true(
-            asprintf(&text,
-                     "{\"Id\":%s,\"Name\":\"/a\",\"Names\":[\"/a\"],\"Config\":{},\"State\":{}}",
-                     ids[i]) > 0);
+            asprintf(&text, "{\"Id\":%s,\"Name\":\"/a\",\"Names\":[\"/a\"],\"Config\":{},\"State\":{}}", ids[i]) > 0);
         assert_bad(text);
         free(text);
-        assert_true(
-            asprintf(&text, "{\"Id\":%s,\"Names\":[\"/a\"],\"State\":\"running\"}", ids[i]) > 0);
+        assert_true(asprintf(&text, "{\"Id\":%s,\"Names\":[\"/a\"],\"State\":\"running\"}", ids[i]) > 0);
         assert_bad(text);
     }
     assert_bad("{\"Id\":\"" ID "\",\"Name\":\"/\",\"Names\":[],\"Config\":{},\"State\":{}}");
@@ -543,8 +529,7 @@ static void the_smallest_containers(void **state)
 {
     (void)state;
     CLEANUP(container_free_p)
-    Container *c =
-        inspect_text("{\"Id\":\"" ID "\",\"Name\":\"/a\",\"Config\":{},\"State\":{}} \r\n", NULL);
+    Container *c = inspect_text("{\"Id\":\"" ID "\",\"Name\":\"/a\",\"Config\":{},\"State\":{}} \r\n", NULL);
     assert_int_equal(c->state, CONTAINER_STOPPED);
     assert_string_equal(c->image, "");
     assert_string_equal(c->network_mode, "default");

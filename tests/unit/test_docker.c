@@ -4,6 +4,7 @@
 
 #include "fake_http.h"
 #include "log.h"
+#include "scratch.h"
 
 #include <cjson/cJSON.h>
 #include <setjmp.h>
@@ -26,7 +27,7 @@ typedef struct Told {
 
 typedef struct Rig {
     sd_event *event;
-    char directory[32], path[64], url[80];
+    char directory[SCRATCH_MAX], path[SCRATCH_MAX + 32], url[SCRATCH_MAX + 40];
     FakeServer *server;
     Docker *docker;
     DockerConfig config;
@@ -38,7 +39,7 @@ typedef struct Rig {
     const char *list; /* body */
     const char *list_status;
     bool list_is_cut_off; /* the connection ends before the body does */
-    bool list_is_held, inspects_are_held;
+    bool stream_is_held, list_is_held, inspects_are_held;
     FakeConnection *stream, *held_list, *held[HELD_MAX];
     char held_ids[HELD_MAX][65];
     size_t n_held, most_held;
@@ -154,7 +155,8 @@ static void on_request(FakeConnection *connection, const char *request)
         fake_answer(connection, "200 OK", "", "{\"ID\":\"EN:GI:NE\",\"Name\":\"host\"}");
     } else if (strncmp(bare, "/events?", 8) == 0) {
         rig->stream = connection;
-        fake_print(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        if (!rig->stream_is_held)
+            fake_print(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     } else if (strcmp(bare, "/containers/json") == 0) {
         if (rig->list_is_held)
             rig->held_list = connection;
@@ -261,7 +263,7 @@ static int setup(void **state)
 
     assert_non_null(rig);
     log_set_level(-1);
-    (void)snprintf(rig->directory, sizeof(rig->directory), "/tmp/registrator.XXXXXX");
+    scratch_template(rig->directory);
     assert_non_null(mkdtemp(rig->directory));
     (void)snprintf(rig->path, sizeof(rig->path), "%s/docker.sock", rig->directory);
     (void)snprintf(rig->url, sizeof(rig->url), "unix://%s", rig->path);
@@ -297,11 +299,11 @@ static void open_docker(Rig *rig)
 }
 
 /* Until it is so: each turn waits for something to happen, and there is an end to it. */
-#define DRIVE(rig, condition)                                              \
-    do {                                                                   \
-        for (int turn_ = 0; turn_ < 5000 && !(condition); turn_++)         \
-            assert_true(sd_event_run((rig)->event, 10000) >= 0);           \
-        assert_true(condition);                                            \
+#define DRIVE(rig, condition)                                      \
+    do {                                                           \
+        for (int turn_ = 0; turn_ < 5000 && !(condition); turn_++) \
+            assert_true(sd_event_run((rig)->event, 10000) >= 0);   \
+        assert_true(condition);                                    \
     } while (0)
 
 /* What is on its way arrives: as often as nothing happened at all. */
@@ -426,6 +428,31 @@ static void socket_that_is_not_there_is_said_once(void **state)
     assert_string_equal(rig->told, "lost connected begin whole lost ");
 }
 
+static void engine_that_forbids_is_told_apart(void **state)
+{
+    Rig *rig = *state;
+
+    rig->ping_status = "403 Forbidden";
+    open_engine(rig);
+    open_docker(rig);
+    DRIVE(rig, rig->n_lost == 1);
+    assert_non_null(strstr(rig->why, "must allow GET of"));
+}
+
+static void stream_that_never_begins_is_a_failure(void **state)
+{
+    Rig *rig = *state;
+
+    rig->stream_is_held = true;
+    open_engine(rig);
+    open_docker(rig);
+    DRIVE(rig, rig->n_lost == 1);
+    assert_int_equal(rig->n_connected, 0);
+    assert_non_null(strstr(rig->why, "does not answer"));
+    rig->stream_is_held = false;
+    DRIVE(rig, rig->n_lists_whole == 1);
+}
+
 static void bad_urls_are_refused(void **state)
 {
     Rig *rig = *state;
@@ -437,7 +464,7 @@ static void bad_urls_are_refused(void **state)
 
 /* Events */
 
-#define EVENT(action, id)                                                                              \
+#define EVENT(action, id)                                                                             \
     "{\"Type\":\"container\",\"Action\":\"" action "\",\"Actor\":{\"ID\":\"" id "\",\"Attributes\":{" \
     "\"signal\":\"15\"}},\"timeNano\":1587233840345201553}\n"
 
@@ -614,19 +641,44 @@ static void list_without_an_end_is_not_whole(void **state)
     rig->list = "[" LISTED ",";
     expect_cut_list(rig);
     assert_int_equal(rig->n_listed, 1);
+    expect_return(rig);
+    assert_non_null(strstr(rig->why, "not a whole list"));
 }
 
-static void overlong_entry_makes_the_list_incomplete(void **state)
+static void overlong_entry_costs_only_itself(void **state)
 {
     Rig *rig = *state;
-    size_t size = 1200000;
+    size_t size = 5000000;
     CLEANUP_FREE char *list = malloc(size + sizeof(LISTED) + 32);
 
     (void)sprintf(list, "[{\"x\":\"");
     memset(list + 7, 'x', size);
     (void)sprintf(list + 7 + size, "\"},%s]", LISTED);
     rig->list = list;
-    expect_cut_list(rig);
+    start(rig);
+    assert_int_equal(rig->n_listed, 1);
+    assert_int_equal(rig->n_lost, 0);
+}
+
+/* As "docker run -p 10000-20000:10000-20000" makes one. */
+static void entry_of_ten_thousand_ports_is_read(void **state)
+{
+    Rig *rig = *state;
+    CLEANUP_FREE char *list = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&list, &size);
+
+    assert_non_null(stream);
+    fprintf(stream, "[{\"Id\":\"" ID_1 "\",\"Names\":[\"/sip\"],\"State\":\"running\",\"Ports\":[");
+    for (unsigned port = 10000; port <= 20000; port++)
+        fprintf(stream,
+                "%s{\"IP\":\"0.0.0.0\",\"PrivatePort\":%u,\"PublicPort\":%u,\"Type\":\"udp\"},"
+                "{\"IP\":\"::\",\"PrivatePort\":%u,\"PublicPort\":%u,\"Type\":\"udp\"}",
+                port > 10000 ? "," : "", port, port, port, port);
+    fprintf(stream, "]}]");
+    assert_int_equal(fclose(stream), 0);
+    rig->list = list;
+    start(rig);
     assert_int_equal(rig->n_listed, 1);
 }
 
@@ -682,7 +734,7 @@ static void bad_answers_to_inspects_are_told_apart(void **state)
     static const struct {
         char first;
         int error;
-    } cases[] = { { '1', 0 },         { '4', -ENOENT },  { '5', -EREMOTEIO },
+    } cases[] = { { '1', 0 },        { '4', -ENOENT },  { '5', -EREMOTEIO },
                   { '6', -EBADMSG }, { '7', -EBADMSG }, { '8', -EBADMSG } };
     char id[65];
 
@@ -756,6 +808,8 @@ int main(void)
         TEST(engine_of_the_future_decides_itself),
         TEST(engine_that_refuses_is_asked_again),
         TEST(socket_that_is_not_there_is_said_once),
+        TEST(engine_that_forbids_is_told_apart),
+        TEST(stream_that_never_begins_is_a_failure),
         TEST(bad_urls_are_refused),
         TEST(chunk_is_no_event),
         TEST(bad_lines_cost_only_themselves),
@@ -768,7 +822,8 @@ int main(void)
         TEST(list_that_was_not_given_is_not_whole),
         TEST(list_that_is_no_list_is_not_whole),
         TEST(list_without_an_end_is_not_whole),
-        TEST(overlong_entry_makes_the_list_incomplete),
+        TEST(overlong_entry_costs_only_itself),
+        TEST(entry_of_ten_thousand_ports_is_read),
         TEST(entry_that_is_no_container_is_passed_over),
         TEST(few_inspects_at_once_and_all_answered),
         TEST(bad_answers_to_inspects_are_told_apart),

@@ -35,8 +35,7 @@ static DockerEvent container_event(const char *action, const char *attributes)
 {
     CLEANUP_FREE char *line = NULL;
     assert_true(asprintf(&line,
-                         "{\"Type\":\"container\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"" ID
-                         "\",\"Attributes\":{%s}}}",
+                         "{\"Type\":\"container\",\"Action\":\"%s\",\"Actor\":{\"ID\":\"" ID "\",\"Attributes\":{%s}}}",
                          action, attributes) > 0);
     return parsed(line);
 }
@@ -104,15 +103,12 @@ static void what_is_of_no_interest_is_other(void **state)
     assert_int_equal(container_event("exec_start: /bin/sh -c true", "").action, ACTION_OTHER);
     assert_int_equal(container_event("exec_die", "").action, ACTION_OTHER);
     assert_int_equal(container_event("health_status", "").action, ACTION_OTHER);
-    assert_int_equal(container_event("connect", "\"container\":\"" OTHER_ID "\"").action,
-                     ACTION_OTHER);
+    assert_int_equal(container_event("connect", "\"container\":\"" OTHER_ID "\"").action, ACTION_OTHER);
     assert_int_equal(container_event("other", "").action, ACTION_OTHER);
-    assert_int_equal(
-        parsed("{\"Type\":\"image\",\"Action\":\"start\",\"Actor\":{\"ID\":\"app:1\"}}").action,
-        ACTION_OTHER);
-    assert_int_equal(
-        parsed("{\"Type\":\"network\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"x\"}}").action,
-        ACTION_OTHER);
+    assert_int_equal(parsed("{\"Type\":\"image\",\"Action\":\"start\",\"Actor\":{\"ID\":\"app:1\"}}").action,
+                     ACTION_OTHER);
+    assert_int_equal(parsed("{\"Type\":\"network\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"x\"}}").action,
+                     ACTION_OTHER);
     assert_int_equal(parsed("{\"Type\":\"network\",\"Action\":\"create\"}").action, ACTION_OTHER);
 }
 
@@ -134,9 +130,8 @@ static void kill_tells_the_signal(void **state)
 static void network_events_name_the_container(void **state)
 {
     (void)state;
-    DockerEvent event =
-        parsed("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"" OTHER_ID
-               "\",\"Attributes\":{\"container\":\"" ID "\",\"name\":\"front\"}}}");
+    DockerEvent event = parsed("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"" OTHER_ID
+                               "\",\"Attributes\":{\"container\":\"" ID "\",\"name\":\"front\"}}}");
     assert_int_equal(event.action, ACTION_CONNECT);
     assert_string_equal(event.id, ID);
     event = parsed("{\"Type\":\"network\",\"Action\":\"disconnect\",\"Actor\":{\"ID\":\"" OTHER_ID
@@ -148,9 +143,8 @@ static void the_time_is_exact(void **state)
 {
     (void)state;
     /* The number that a double rounds to …664. */
-    DockerEvent event =
-        parsed("{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"" ID
-               "\"},\"time\":1587233840,\"timeNano\":1587233840345201553}");
+    DockerEvent event = parsed("{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"" ID
+                               "\"},\"time\":1587233840,\"timeNano\":1587233840345201553}");
     assert_true(event.time_ns == 1587233840345201553ULL);
 }
 
@@ -161,8 +155,7 @@ static void the_time_is_the_event_s_own(void **state)
     DockerEvent event =
         parsed("{\"from\":\"timeNano\",\"b\":\"\\\"\",\"a\":\"\\\"timeNano\\\":1,\",\"Type\":"
                "\"container\",\"Action\":"
-               "\"start\",\"Actor\":{\"ID\":\"" ID
-               "\",\"Attributes\":{\"timeNano\":7,\"x\":[{\"timeNano\":8}],"
+               "\"start\",\"Actor\":{\"ID\":\"" ID "\",\"Attributes\":{\"timeNano\":7,\"x\":[{\"timeNano\":8}],"
                "\"y\":\"}}\\\\\",\"z\":\"{\\\"timeNano\\\":9\"}} , \"timeNano\" :\t42 }");
     assert_true(event.time_ns == 42);
 }
@@ -193,9 +186,8 @@ static void old_fields_are_not_needed(void **state)
 {
     (void)state;
     /* As from API 1.52 on. */
-    DockerEvent event =
-        parsed("{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" ID
-               "\",\"Attributes\":{\"exitCode\":\"137\"}},\"scope\":\"local\",\"timeNano\":1}\n");
+    DockerEvent event = parsed("{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" ID
+                               "\",\"Attributes\":{\"exitCode\":\"137\"}},\"scope\":\"local\",\"timeNano\":1}\n");
     assert_int_equal(event.action, ACTION_DIE);
     assert_bad("{\"status\":\"die\",\"id\":\"" ID "\",\"from\":\"app:1\"}");
 }

@@ -27,6 +27,9 @@ struct Seen {
 typedef struct Member {
     FakeServer *server;
     const char *status, *body;
+    bool silent; /* does not answer */
+    FakeConnection *asked[2]; /* while it was silent */
+    size_t n_asked;
 } Member;
 
 static sd_event *event;
@@ -39,7 +42,9 @@ static void answer(FakeConnection *connection, const char *request)
     Member *member = connection->server->userdata;
 
     snprintf(request_text, sizeof(request_text), "%s", request);
-    if (member->status)
+    if (member->silent)
+        member->asked[member->n_asked++ % 2] = connection;
+    else if (member->status)
         fake_answer(connection, member->status, "", member->body);
     else
         fake_close(connection);
@@ -63,11 +68,11 @@ static int set_up(void **state)
     (void)state;
     assert_true(sd_event_new(&event) >= 0);
     for (size_t i = 0; i < 2; i++) {
-        members[i] = (Member){.status = "200 OK", .body = i == 0 ? "first" : "second"};
+        members[i] = (Member){ .status = "200 OK", .body = i == 0 ? "first" : "second" };
         members[i].server = fake_new(event, NULL, answer, &members[i]);
     }
-    char *endpoints[] = {members[0].server->url, members[1].server->url};
-    EtcdConfig config = {.endpoints = endpoints, .n_endpoints = 2, .user = "me", .password = "secret"};
+    char *endpoints[] = { members[0].server->url, members[1].server->url };
+    EtcdConfig config = { .endpoints = endpoints, .n_endpoints = 2, .user = "me", .password = "secret" };
     return etcd_new(&etcd, event, &config);
 }
 
@@ -83,7 +88,7 @@ static int tear_down(void **state)
 
 static void ask(Seen *seen, const EtcdSpec *more)
 {
-    EtcdSpec spec = more ? *more : (EtcdSpec){.method = "POST", .body = "{}"};
+    EtcdSpec spec = more ? *more : (EtcdSpec){ .method = "POST", .body = "{}" };
 
     spec.path = "/x";
     assert_int_equal(etcd_request(etcd, &spec, on_done, seen, &seen->request), 0);
@@ -104,7 +109,7 @@ static void asks_the_first_one_as_long_as_it_answers(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        Seen seen = {0};
+        Seen seen = { 0 };
         ask(&seen, NULL);
         assert_string_equal(seen.body, "first");
     }
@@ -114,7 +119,7 @@ static void asks_the_first_one_as_long_as_it_answers(void **state)
 
 static void stays_with_the_one_that_works(void **state)
 {
-    Seen seen = {0}, next = {0};
+    Seen seen = { 0 }, next = { 0 };
 
     (void)state;
     members[0].status = NULL;
@@ -129,11 +134,34 @@ static void stays_with_the_one_that_works(void **state)
     assert_int_equal(members[0].server->requests, before);
 }
 
+/* The first one hangs; one request gives it up, and another gets its answer after all. */
+static void a_late_answer_does_not_lead_back(void **state)
+{
+    Seen late = { 0 }, moved = { 0 };
+    EtcdSpec spec = { .method = "GET", .path = "/" };
+
+    (void)state;
+    members[0].silent = true;
+    assert_int_equal(etcd_request(etcd, &spec, on_done, &late, &late.request), 0);
+    assert_int_equal(etcd_request(etcd, &spec, on_done, &moved, &moved.request), 0);
+    while (members[0].n_asked < 2)
+        assert_true(sd_event_run(event, 10 * 1000 * 1000) > 0);
+    fake_close(members[0].asked[1]);
+    while (late.done + moved.done == 0)
+        assert_true(sd_event_run(event, 10 * 1000 * 1000) > 0);
+    assert_string_equal(etcd_endpoint(etcd), members[1].server->url);
+    fake_answer(members[0].asked[0], "200 OK", "", "late");
+    while (late.done + moved.done < 2)
+        assert_true(sd_event_run(event, 10 * 1000 * 1000) > 0);
+    assert_string_equal(late.done > 0 && strcmp(late.body, "late") == 0 ? late.body : moved.body, "late");
+    assert_string_equal(etcd_endpoint(etcd), members[1].server->url);
+}
+
 static void moves_on_from_a_refused_connection(void **state)
 {
-    Seen seen = {0};
-    char *endpoints[] = {"http://127.0.0.1:1", members[1].server->url};
-    EtcdConfig config = {.endpoints = endpoints, .n_endpoints = 2};
+    Seen seen = { 0 };
+    char *endpoints[] = { "http://127.0.0.1:1", members[1].server->url };
+    EtcdConfig config = { .endpoints = endpoints, .n_endpoints = 2 };
 
     (void)state;
     etcd_free(etcd);
@@ -144,7 +172,7 @@ static void moves_on_from_a_refused_connection(void **state)
 
 static void moves_on_from_a_server_error(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     members[0].status = "503 Service Unavailable";
@@ -163,7 +191,7 @@ static void moves_on_from_a_member_without_leader(void **state)
 
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        Seen seen = {0};
+        Seen seen = { 0 };
         members[0].status = i == 0 ? "200 OK" : "400 Bad Request";
         members[0].body = bodies[i];
         members[1].status = "200 OK";
@@ -171,7 +199,7 @@ static void moves_on_from_a_member_without_leader(void **state)
         ask(&seen, NULL);
         assert_string_equal(seen.body, "second");
         /* Back to the first one for the next round. */
-        Seen back = {0};
+        Seen back = { 0 };
         members[0].status = "200 OK";
         members[0].body = "first";
         members[1].status = NULL;
@@ -182,7 +210,7 @@ static void moves_on_from_a_member_without_leader(void **state)
 
 static void takes_somebodys_value_for_no_error(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     members[0].body = "{\"node\":{\"value\":\"etcdserver: no leader\"}}";
@@ -192,7 +220,7 @@ static void takes_somebodys_value_for_no_error(void **state)
 
 static void a_refusal_is_an_answer(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     members[0].status = "403 Forbidden";
@@ -205,7 +233,7 @@ static void a_refusal_is_an_answer(void **state)
 
 static void asks_each_once_and_names_all_that_failed(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     members[0].status = members[1].status = NULL;
@@ -218,7 +246,7 @@ static void asks_each_once_and_names_all_that_failed(void **state)
 
 static void hands_over_the_whole_answer_when_the_others_gave_none(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     members[0].status = "503 Service Unavailable";
@@ -232,8 +260,8 @@ static void hands_over_the_whole_answer_when_the_others_gave_none(void **state)
 
 static void asks_nobody_else_for_an_answer_that_is_too_long(void **state)
 {
-    Seen seen = {0};
-    EtcdSpec spec = {.method = "GET", .body_max = 3};
+    Seen seen = { 0 };
+    EtcdSpec spec = { .method = "GET", .body_max = 3 };
 
     (void)state;
     ask(&seen, &spec);
@@ -243,8 +271,8 @@ static void asks_nobody_else_for_an_answer_that_is_too_long(void **state)
 
 static void sends_the_password_with_forms_only(void **state)
 {
-    Seen json = {0}, form = {0}, token = {0};
-    EtcdSpec spec = {.method = "PUT", .body = "a=b", .form = true};
+    Seen json = { 0 }, form = { 0 }, token = { 0 };
+    EtcdSpec spec = { .method = "PUT", .body = "a=b", .form = true };
 
     (void)state;
     ask(&json, NULL);
@@ -253,14 +281,14 @@ static void sends_the_password_with_forms_only(void **state)
     ask(&form, &spec);
     assert_non_null(strstr(request_text, "Authorization: Basic bWU6c2VjcmV0\r\n"));
     assert_non_null(strstr(request_text, "Content-Type: application/x-www-form-urlencoded\r\n"));
-    spec = (EtcdSpec){.method = "POST", .body = "{}", .authorization = "token.1"};
+    spec = (EtcdSpec){ .method = "POST", .body = "{}", .authorization = "token.1" };
     ask(&token, &spec);
     assert_non_null(strstr(request_text, "Authorization: token.1\r\n"));
 }
 
 static void knows_where_the_answer_came_from(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
     struct sockaddr_storage remote;
 
     (void)state;
@@ -284,7 +312,7 @@ static void free_all(Seen *seen)
 
 static void may_be_freed_from_done(void **state)
 {
-    Seen seen = {.act = free_request}, all = {.act = free_all};
+    Seen seen = { .act = free_request }, all = { .act = free_all };
 
     (void)state;
     ask(&seen, NULL);
@@ -295,8 +323,8 @@ static void may_be_freed_from_done(void **state)
 
 static void calls_nobody_who_has_left(void **state)
 {
-    Seen seen = {0};
-    EtcdSpec spec = {.method = "GET", .path = "/"};
+    Seen seen = { 0 };
+    EtcdSpec spec = { .method = "GET", .path = "/" };
 
     (void)state;
     assert_int_equal(etcd_request(etcd, &spec, on_done, &seen, &seen.request), 0);
@@ -309,7 +337,7 @@ static void calls_nobody_who_has_left(void **state)
 static void refuses_to_be_without_endpoints(void **state)
 {
     Etcd *none = NULL;
-    EtcdConfig config = {0};
+    EtcdConfig config = { 0 };
 
     (void)state;
     assert_int_equal(etcd_new(&none, event, &config), -EINVAL);
@@ -323,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(asks_the_first_one_as_long_as_it_answers),
         TEST(stays_with_the_one_that_works),
+        TEST(a_late_answer_does_not_lead_back),
         TEST(moves_on_from_a_refused_connection),
         TEST(moves_on_from_a_server_error),
         TEST(moves_on_from_a_member_without_leader),

@@ -85,7 +85,7 @@ static void turn(void)
 static void start(Seen *seen, const char *path, const HttpSpec *more)
 {
     char url[256];
-    HttpSpec spec = more ? *more : (HttpSpec){0};
+    HttpSpec spec = more ? *more : (HttpSpec){ 0 };
 
     snprintf(url, sizeof(url), "%s%s", server->url, path);
     spec.url = url;
@@ -153,7 +153,7 @@ static void answer(FakeConnection *connection, const char *request)
 
 static int set_up(void **state)
 {
-    HttpConfig config = {.max_connections = 3};
+    HttpConfig config = { .max_connections = 3 };
 
     (void)state;
     assert_true(sd_event_new(&event) >= 0);
@@ -172,8 +172,8 @@ static int tear_down(void **state)
 
 static void gets_status_body_header_and_peer(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.want_header = "API-Version"};
+    Seen seen = { 0 };
+    HttpSpec spec = { .want_header = "API-Version" };
 
     (void)state;
     start(&seen, "/ok", &spec);
@@ -190,8 +190,8 @@ static void gets_status_body_header_and_peer(void **state)
 
 static void skips_an_interim_answer(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { 0 };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/early", &spec);
@@ -204,9 +204,13 @@ static void skips_an_interim_answer(void **state)
 
 static void sends_method_body_and_headers(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
     HttpSpec spec = {
-        .method = "PUT", .body = "a=b", .content_type = "text/x-form", .authorization = "secret", };
+        .method = "PUT",
+        .body = "a=b",
+        .content_type = "text/x-form",
+        .authorization = "secret",
+    };
 
     (void)state;
     start(&seen, "/echo", &spec);
@@ -222,8 +226,8 @@ static void sends_method_body_and_headers(void **state)
 
 static void leaves_nothing_of_a_request_in_the_next(void **state)
 {
-    Seen first = {0}, second = {0};
-    HttpSpec spec = {.method = "POST", .body = "a=b", .content_type = "text/x-form", .authorization = "secret"};
+    Seen first = { 0 }, second = { 0 };
+    HttpSpec spec = { .method = "POST", .body = "a=b", .content_type = "text/x-form", .authorization = "secret" };
 
     (void)state;
     start(&first, "/echo", &spec);
@@ -239,8 +243,8 @@ static void leaves_nothing_of_a_request_in_the_next(void **state)
 
 static void posts_without_a_body(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.method = "POST"};
+    Seen seen = { 0 };
+    HttpSpec spec = { .method = "POST" };
 
     (void)state;
     start(&seen, "/echo", &spec);
@@ -253,8 +257,8 @@ static void posts_without_a_body(void **state)
 static void refuses_a_line_break_in_a_header(void **state)
 {
     HttpRequest *request = NULL;
-    Seen seen = {0};
-    HttpSpec spec = {.method = "GET", .url = server->url, .authorization = "a\r\nX-Evil: 1"};
+    Seen seen = { 0 };
+    HttpSpec spec = { .method = "GET", .url = server->url, .authorization = "a\r\nX-Evil: 1" };
 
     (void)state;
     assert_int_equal(http_request(http, &spec, on_done, &seen, &request), -EINVAL);
@@ -263,8 +267,8 @@ static void refuses_a_line_break_in_a_header(void **state)
 
 static void follows_redirects_only_when_asked(void **state)
 {
-    Seen plain = {0}, followed = {0}, post = {0};
-    HttpSpec spec = {.method = "PUT", .body = "a=b", .follow_redirects = false};
+    Seen plain = { 0 }, followed = { 0 }, post = { 0 };
+    HttpSpec spec = { .method = "PUT", .body = "a=b", .follow_redirects = false };
 
     (void)state;
     start(&plain, "/redirect", &spec);
@@ -287,8 +291,8 @@ static void follows_redirects_only_when_asked(void **state)
 
 static void follows_no_redirect_out_of_http_or_for_ever(void **state)
 {
-    Seen away = {0}, loop = {0};
-    HttpSpec spec = {.follow_redirects = true};
+    Seen away = { 0 }, loop = { 0 };
+    HttpSpec spec = { .follow_redirects = true };
 
     (void)state;
     start(&away, "/away", &spec);
@@ -304,7 +308,7 @@ static void follows_no_redirect_out_of_http_or_for_ever(void **state)
 
 static void an_error_status_is_an_answer(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     start(&seen, "/error", NULL);
@@ -317,8 +321,8 @@ static void an_error_status_is_an_answer(void **state)
 
 static void names_the_peer_that_refuses(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.method = "GET", .url = "http://me:secret@127.0.0.1:1/x"};
+    Seen seen = { 0 };
+    HttpSpec spec = { .method = "GET", .url = "http://me:secret@127.0.0.1:1/x" };
 
     (void)state;
     assert_int_equal(http_request(http, &spec, on_done, &seen, &seen.request), 0);
@@ -330,7 +334,7 @@ static void names_the_peer_that_refuses(void **state)
 
 static void tells_broken_answers_apart(void **state)
 {
-    Seen closed = {0}, torn = {0}, garbage = {0};
+    Seen closed = { 0 }, torn = { 0 }, garbage = { 0 };
 
     (void)state;
     start(&closed, "/close", NULL);
@@ -349,8 +353,8 @@ static void tells_broken_answers_apart(void **state)
 
 static void gives_up_in_time(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.timeout_ms = 20};
+    Seen seen = { 0 };
+    HttpSpec spec = { .timeout_ms = 20 };
 
     (void)state;
     start(&seen, "/hang", &spec);
@@ -360,10 +364,25 @@ static void gives_up_in_time(void **state)
     forget(&seen);
 }
 
+/* An end in order would let the kernel go on sending what was given up. */
+static void resets_the_connection_of_what_it_gives_up(void **state)
+{
+    Seen seen = { 0 };
+    HttpSpec spec = { .timeout_ms = 20 };
+
+    (void)state;
+    start(&seen, "/hang", &spec);
+    finish(&seen);
+    while (server->open > 0)
+        turn();
+    assert_int_equal(server->resets, 1);
+    forget(&seen);
+}
+
 static void ends_an_answer_that_is_too_long(void **state)
 {
-    Seen plain = {0}, stream = {0};
-    HttpSpec spec = {.body_max = 1000};
+    Seen plain = { 0 }, stream = { 0 };
+    HttpSpec spec = { .body_max = 1000 };
 
     (void)state;
     start(&plain, "/large", NULL);
@@ -380,8 +399,8 @@ static void ends_an_answer_that_is_too_long(void **state)
 
 static void takes_as_much_as_was_allowed(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.body_max = 4 * 1024 * 1024};
+    Seen seen = { 0 };
+    HttpSpec spec = { .body_max = 4 * 1024 * 1024 };
 
     (void)state;
     start(&seen, "/large", &spec);
@@ -393,8 +412,8 @@ static void takes_as_much_as_was_allowed(void **state)
 
 static void tells_a_streams_headers_before_it_has_a_body(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { 0 };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/stream", &spec);
@@ -415,8 +434,8 @@ static void tells_a_streams_headers_before_it_has_a_body(void **state)
 
 static void a_stream_passes_in_bounded_pieces(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { 0 };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/large", &spec);
@@ -429,8 +448,8 @@ static void a_stream_passes_in_bounded_pieces(void **state)
 
 static void a_refused_stream_has_its_body_in_the_result(void **state)
 {
-    Seen seen = {0};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { 0 };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/error", &spec);
@@ -444,8 +463,8 @@ static void a_refused_stream_has_its_body_in_the_result(void **state)
 
 static void a_stream_ends_with_its_readers_error(void **state)
 {
-    Seen seen = {.data_error = -EBADMSG};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { .data_error = -EBADMSG };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/large", &spec);
@@ -478,7 +497,7 @@ static void start_another(Seen *seen)
 
 static void a_request_may_be_freed_from_its_own_done(void **state)
 {
-    Seen seen = {.act = free_own}, next = {0};
+    Seen seen = { .act = free_own }, next = { 0 };
 
     (void)state;
     start(&seen, "/ok", NULL);
@@ -491,8 +510,8 @@ static void a_request_may_be_freed_from_its_own_done(void **state)
 
 static void a_stream_may_be_freed_from_its_own_data(void **state)
 {
-    Seen seen = {.act_on_data = free_own}, next = {0};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { .act_on_data = free_own }, next = { 0 };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/stream", &spec);
@@ -506,7 +525,7 @@ static void a_stream_may_be_freed_from_its_own_data(void **state)
 
 static void a_request_may_be_freed_from_anothers_done(void **state)
 {
-    Seen victim = {0}, seen = {.act = free_other, .other = &victim};
+    Seen victim = { 0 }, seen = { .act = free_other, .other = &victim };
 
     (void)state;
     start(&victim, "/hang", NULL);
@@ -520,7 +539,7 @@ static void a_request_may_be_freed_from_anothers_done(void **state)
 /* Both answers are here before the first one's done runs. */
 static void a_finished_request_that_is_freed_is_not_called(void **state)
 {
-    Seen a = {.act = free_other}, b = {.act = free_other};
+    Seen a = { .act = free_other }, b = { .act = free_other };
 
     (void)state;
     a.other = &b;
@@ -538,7 +557,7 @@ static void a_finished_request_that_is_freed_is_not_called(void **state)
 
 static void everything_may_be_freed_from_done(void **state)
 {
-    Seen seen = {.act = free_all}, other = {0};
+    Seen seen = { .act = free_all }, other = { 0 };
 
     (void)state;
     start(&other, "/hang", NULL);
@@ -552,8 +571,8 @@ static void everything_may_be_freed_from_done(void **state)
 
 static void everything_may_be_freed_from_data(void **state)
 {
-    Seen seen = {.act_on_data = free_all};
-    HttpSpec spec = {.on_data = on_data};
+    Seen seen = { .act_on_data = free_all };
+    HttpSpec spec = { .on_data = on_data };
 
     (void)state;
     start(&seen, "/stream", &spec);
@@ -566,7 +585,7 @@ static void everything_may_be_freed_from_data(void **state)
 
 static void a_request_may_be_started_from_done(void **state)
 {
-    Seen second = {0}, seen = {.act = start_another, .other = &second};
+    Seen second = { 0 }, seen = { .act = start_another, .other = &second };
 
     (void)state;
     start(&seen, "/ok", NULL);
@@ -579,7 +598,7 @@ static void a_request_may_be_started_from_done(void **state)
 
 static void a_request_that_is_freed_is_not_called(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     start(&seen, "/ok", NULL);
@@ -593,7 +612,7 @@ static void keeps_its_connection(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 20; i++) {
-        Seen seen = {0};
+        Seen seen = { 0 };
         start(&seen, "/ok", NULL);
         finish(&seen);
         forget(&seen);
@@ -604,7 +623,7 @@ static void keeps_its_connection(void **state)
 
 static void opens_no_more_connections_than_allowed(void **state)
 {
-    Seen seen[20] = {0};
+    Seen seen[20] = { 0 };
 
     (void)state;
     for (unsigned i = 0; i < 20; i++)
@@ -619,7 +638,7 @@ static void opens_no_more_connections_than_allowed(void **state)
 
 static void uses_no_proxy_from_the_environment(void **state)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     (void)state;
     setenv("http_proxy", "http://127.0.0.1:1", 1);
@@ -632,17 +651,17 @@ static void uses_no_proxy_from_the_environment(void **state)
 
 static void talks_to_a_unix_socket(void **state)
 {
-    Seen seen = {0}, gone = {0};
+    Seen seen = { 0 }, gone = { 0 };
     char path[100];
     HttpRequest *request;
 
     (void)state;
     snprintf(path, sizeof(path), "/tmp/test_http.%d.sock", (int)getpid());
-    HttpConfig config = {.unix_socket = path, .max_connections = 3};
+    HttpConfig config = { .unix_socket = path, .max_connections = 3 };
     FakeServer *local = fake_new(event, path, answer, NULL);
     Http *over_unix;
     assert_int_equal(http_new(&over_unix, event, &config), 0);
-    HttpSpec spec = {.method = "GET", .url = "http://docker/ok"};
+    HttpSpec spec = { .method = "GET", .url = "http://docker/ok" };
     assert_int_equal(http_request(over_unix, &spec, on_done, &seen, &request), 0);
     finish(&seen);
     assert_string_equal(seen.body, "hello");
@@ -689,6 +708,7 @@ int main(void)
         TEST(names_the_peer_that_refuses),
         TEST(tells_broken_answers_apart),
         TEST(gives_up_in_time),
+        TEST(resets_the_connection_of_what_it_gives_up),
         TEST(ends_an_answer_that_is_too_long),
         TEST(takes_as_much_as_was_allowed),
         TEST(tells_a_streams_headers_before_it_has_a_body),

@@ -41,8 +41,7 @@ static void point_at_journal(bool yes)
     char text[64];
 
     assert_int_equal(fstat(STDERR_FILENO, &status), 0);
-    snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)status.st_dev,
-             (uintmax_t)status.st_ino + !yes);
+    snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino + !yes);
     setenv("JOURNAL_STREAM", text, 1);
     log_open();
 }
@@ -56,6 +55,7 @@ static int begin(void **state)
     unsetenv("JOURNAL_STREAM");
     log_open();
     log_set_level(LOG_INFO);
+    log_set_format(LOG_FORMAT_PLAIN);
     journal_result = 0;
     return 0;
 }
@@ -140,8 +140,7 @@ static void utf8_is_kept_and_what_is_none_is_replaced(void **state)
     log_info("é € 😀 \xf4\x8f\xbf\xbf");
     log_info("%s", "\xff \xc3 \xe2\x82 \xc0\xaf \xe0\x80\xaf \xed\xa0\x80 \xf0\x80\x80\xaf "
                    "\xf4\x90\x80\x80 \xf5\x80\x80\x80 \xc2\x9b \x80 \xc3");
-    assert_string_equal(output(),
-                        "é € 😀 \xf4\x8f\xbf\xbf\n? ? ?? ?? ??? ??? ???? ???? ???? ?? ? ?\n");
+    assert_string_equal(output(), "é € 😀 \xf4\x8f\xbf\xbf\n? ? ?? ?? ??? ??? ???? ???? ???? ?? ? ?\n");
 }
 
 static void long_lines_are_cut(void **state)
@@ -156,12 +155,43 @@ static void long_lines_are_cut(void **state)
     assert_non_null(strstr(output(), "xxx...\n"));
 }
 
+static void logfmt_has_the_fields(void **state)
+{
+    (void)state;
+    log_set_format(LOG_FORMAT_LOGFMT);
+    log_info("plain");
+    log_write(LOG_WARNING, 0, LOG_EVENT_CONFLICT, "web", "0123", "/app/a\"b", "'%s' C:\\ \n", "x y");
+    log_write(LOG_INFO, 0, LOG_EVENT_WITHDRAWN, "", NULL, "/k", "gone");
+    assert_string_equal(output(),
+                        "level=info msg=\"plain\"\n"
+                        "level=warning msg=\"'x y' C:\\\\ ?\" event=\"conflict\" container=\"web\" id=\"0123\" "
+                        "key=\"/app/a\\\"b\"\n"
+                        "level=info msg=\"gone\" event=\"withdrawn\" key=\"/k\"\n");
+}
+
+static void logfmt_fields_cannot_make_other_lines(void **state)
+{
+    (void)state;
+    log_set_format(LOG_FORMAT_LOGFMT);
+    log_write(LOG_INFO, 0, LOG_EVENT_NONE, "a\nlevel=error msg=\"", NULL, NULL, "b");
+    assert_string_equal(output(), "level=info msg=\"b\" container=\"a?level=error msg=\\\"\"\n");
+}
+
+static void journal_gets_fields_whatever_the_format_of_lines(void **state)
+{
+    (void)state;
+    log_set_format(LOG_FORMAT_LOGFMT);
+    point_at_journal(true);
+    log_info("text");
+    assert_string_equal(journal, "MESSAGE=text\nPRIORITY=6\n");
+    assert_string_equal(output(), "");
+}
+
 static void journal_gets_fields(void **state)
 {
     (void)state;
     point_at_journal(true);
-    log_write(LOG_WARNING, -ENOENT, LOG_EVENT_CONFLICT, "web", "0123", "/app/servers/web",
-              "text: %m");
+    log_write(LOG_WARNING, -ENOENT, LOG_EVENT_CONFLICT, "web", "0123", "/app/servers/web", "text: %m");
     assert_string_equal(output(), "");
     assert_string_equal(journal, "MESSAGE=text: No such file or directory\n"
                                  "PRIORITY=4\n"
@@ -235,6 +265,9 @@ int main(void)
         TEST(one_call_is_one_line),
         TEST(utf8_is_kept_and_what_is_none_is_replaced),
         TEST(long_lines_are_cut),
+        TEST(logfmt_has_the_fields),
+        TEST(logfmt_fields_cannot_make_other_lines),
+        TEST(journal_gets_fields_whatever_the_format_of_lines),
         TEST(journal_gets_fields),
         TEST(fields_that_are_not_there_are_left_out),
         TEST(fields_cannot_make_other_fields),

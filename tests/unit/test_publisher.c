@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
+
 #define MS UINT64_C(1000)
 #define SECOND UINT64_C(1000000)
 
@@ -24,8 +26,8 @@ static uint64_t fake_now_us = 1000000 * SECOND;
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
     (void)clock;
-    *ret = (struct timespec){ .tv_sec = (time_t)(fake_now_us / SECOND),
-                              .tv_nsec = (long)(fake_now_us % SECOND * 1000) };
+    *ret =
+        (struct timespec){ .tv_sec = (time_t)(fake_now_us / SECOND), .tv_nsec = (long)(fake_now_us % SECOND * 1000) };
     return 0;
 }
 
@@ -45,6 +47,7 @@ typedef struct FakeEtcd {
     size_t n_keys;
     uint64_t revision;
     bool has_lease; /* v3 */
+    bool rejects; /* keys and values with that word in them */
     uint64_t lease_expires_us; /* 0: there is none */
     size_t n_writes; /* watch events */
     char last_writes[512]; /* "+key -key ", since the test cleared it */
@@ -80,6 +83,7 @@ struct Store {
     FakeEtcd *etcd;
     bool has_lease, opened;
     unsigned ttl_s, batch_max, concurrency;
+    bool no_memory; /* the next call fails */
     Job jobs[JOBS_MAX];
     size_t n_jobs;
     size_t n_opens, n_applies, n_heartbeats, n_audits, n_replaces, n_refreshes, most_at_once, most_refreshes;
@@ -150,6 +154,11 @@ bool store_has_lease(const Store *store)
     return store->opened && store->has_lease;
 }
 
+int64_t store_lease(const Store *store)
+{
+    return store_has_lease(store) ? 1 : 0;
+}
+
 unsigned store_batch_max(const Store *store)
 {
     return store->batch_max;
@@ -173,14 +182,27 @@ static Job *store_add(Store *store, JobKind kind, void *userdata)
     return &store->jobs[store->n_jobs++];
 }
 
-void store_open(Store *store, StoreKeysFn done, void *userdata)
+static bool store_lacks_memory(Store *store)
 {
-    store_add(store, JOB_OPEN, userdata)->keys_done = done;
-    store->n_opens++;
+    bool lacks = store->no_memory;
+
+    store->no_memory = false;
+    return lacks;
 }
 
-void store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
+int store_open(Store *store, StoreKeysFn done, void *userdata)
 {
+    if (store_lacks_memory(store))
+        return -ENOMEM;
+    store_add(store, JOB_OPEN, userdata)->keys_done = done;
+    store->n_opens++;
+    return 0;
+}
+
+int store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata)
+{
+    if (store_lacks_memory(store))
+        return -ENOMEM;
     Job *job = store_add(store, JOB_APPLY, userdata);
 
     assert_true(store->opened);
@@ -201,23 +223,30 @@ void store_apply(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *u
             for (size_t l = 0; l < store->jobs[k].n; l++)
                 assert_string_not_equal(ops[i].key, store->jobs[k].ops[l].key); /* one under way per key */
     }
+    return 0;
 }
 
-void store_heartbeat(Store *store, StoreDoneFn done, void *userdata)
+int store_heartbeat(Store *store, StoreDoneFn done, void *userdata)
 {
+    if (store_lacks_memory(store))
+        return -ENOMEM;
     assert_true(store_has_lease(store));
     store_add(store, JOB_HEARTBEAT, userdata)->done = done;
     store->n_heartbeats++;
+    return 0;
 }
 
-void store_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done, void *userdata)
+int store_audit(Store *store, bool (*is_known)(void *userdata, const char *key), StoreKeysFn done, void *userdata)
 {
+    if (store_lacks_memory(store))
+        return -ENOMEM;
     Job *job = store_add(store, JOB_AUDIT, userdata);
 
     assert_true(store_has_lease(store));
     job->is_known = is_known;
     job->keys_done = done;
     store->n_audits++;
+    return 0;
 }
 
 static void job_clear(Job *job)
@@ -302,9 +331,10 @@ static void op_do(Store *store, StoreOp *op)
     switch (op->verb) {
     case STORE_ENSURE:
     case STORE_REPLACE:
-        if (strstr(op->key, "reject"))
+        if (store->etcd->rejects && (strstr(op->key, "reject") || strstr(op->value, "reject"))) {
             op->outcome = STORE_OP_REJECTED;
-        else if (!key || op_is_ours(store, op, key) || (op->verb == STORE_REPLACE && key->revision == op->revision))
+            op->holder = strdup("too large");
+        } else if (!key || op_is_ours(store, op, key) || (op->verb == STORE_REPLACE && key->revision == op->revision))
             op_write(store, op);
         else
             op_hold(op, key);
@@ -360,9 +390,9 @@ static void job_do(Store *store, Job *job, Failure failure)
     etcd_pass_time(etcd);
     job->is_done = true;
     job->failure = failure;
-    job->status = failure == REFUSE                                   ? STORE_REFUSED
+    job->status = failure == REFUSE                                 ? STORE_REFUSED
                   : failure == LOSE_BEFORE || failure == LOSE_AFTER ? STORE_UNREACHABLE
-                                                                      : STORE_OK;
+                                                                    : STORE_OK;
     if (failure == LOSE_BEFORE || failure == REFUSE || failure == UNCLEAR)
         return;
     if (job->kind == JOB_OPEN && store->has_lease)
@@ -389,8 +419,7 @@ static void job_answer(Store *store, size_t position)
     Job job = store->jobs[position];
     const char *message = job.status == STORE_OK ? "" : job.status == STORE_REFUSED ? "refused" : "no answer";
 
-    memmove(&store->jobs[position], &store->jobs[position + 1],
-            (--store->n_jobs - position) * sizeof(*store->jobs));
+    memmove(&store->jobs[position], &store->jobs[position + 1], (--store->n_jobs - position) * sizeof(*store->jobs));
     if (job.kind == JOB_OPEN)
         store->opened = job.status == STORE_OK || store->opened;
     if (job.keys_done)
@@ -465,6 +494,7 @@ static Rig *rig_new(bool has_lease)
 
     assert_non_null(rig);
     rig->etcd.has_lease = rig->other_etcd.has_lease = has_lease;
+    rig->etcd.rejects = true;
     rig->config = (PublisherConfig){ .heartbeat_s = 10, .ttl_s = 30 };
     rig->random = 88172645463325252;
     assert_true(sd_event_new(&rig->event) >= 0);
@@ -475,6 +505,7 @@ static void rig_open(Rig *rig)
 {
     rig->store = fake_store_new(&rig->etcd, rig->config.ttl_s);
     assert_int_equal(publisher_new(&rig->publisher, rig->event, rig->store, &rig->config, &handlers, rig), 0);
+    publisher_release(rig->publisher);
 }
 
 static int setup_v3(void **state)
@@ -540,12 +571,12 @@ static void pass(Rig *rig, uint64_t us)
 
 static void want(Rig *rig, const char *key, const char *value)
 {
-    assert_int_equal(publisher_want(rig->publisher, key, value, "owner"), 0);
+    assert_int_equal(publisher_want(rig->publisher, key, value, "owner", "id", 0), 0);
 }
 
 static void unwant(Rig *rig, const char *key)
 {
-    publisher_unwant(rig->publisher, key, NULL);
+    publisher_unwant(rig->publisher, key, NULL, 0);
 }
 
 static void assert_value(Rig *rig, const char *key, const char *value)
@@ -618,6 +649,94 @@ static void wanted_is_written_and_unwanted_deleted(void **state)
     assert_null(publisher_find(rig->publisher, "/b"));
     assert_int_equal(publisher_counters(rig->publisher)->puts, 3);
     assert_int_equal(publisher_counters(rig->publisher)->deletes, 1);
+}
+
+static void want_because(Rig *rig, const char *key, const char *value, uint64_t event_us)
+{
+    assert_int_equal(publisher_want(rig->publisher, key, value, "owner", "id", event_us * 1000), 0);
+}
+
+static uint64_t n_puts_seen(Rig *rig)
+{
+    return histogram_count(&publisher_counters(rig->publisher)->put_latency);
+}
+
+/* The last event that a write fulfils is what counts, once. */
+static void latency_is_from_the_event_to_the_answer(void **state)
+{
+    Rig *rig = *state;
+    const PublisherCounters *counters;
+
+    start(rig);
+    counters = publisher_counters(rig->publisher);
+    want_because(rig, "/a", "1", fake_now_us - 7 * SECOND);
+    want_because(rig, "/a", "2", fake_now_us - 3 * SECOND);
+    want(rig, "/b", "1");
+    settle(rig);
+    assert_int_equal(n_puts_seen(rig), 1);
+    assert_in_range(counters->put_latency.sum_us, 3 * SECOND, 4 * SECOND);
+    assert_int_equal(histogram_count(&counters->delete_latency), 0);
+    /* What is written again later is no answer to that event. */
+    etcd_delete(&rig->etcd, "/a");
+    publisher_audit(rig->publisher);
+    pass(rig, 60 * SECOND);
+    assert_value(rig, "/a", "2");
+    assert_int_equal(n_puts_seen(rig), 1);
+    publisher_unwant(rig->publisher, "/a", NULL, (fake_now_us - 2 * SECOND) * 1000);
+    settle(rig);
+    assert_int_equal(n_puts_seen(rig), 1);
+    assert_int_equal(histogram_count(&counters->delete_latency), 1);
+    assert_in_range(counters->delete_latency.sum_us, 2 * SECOND, 3 * SECOND);
+}
+
+/* The answer is that of the older wish. */
+static void latency_is_not_that_of_a_write_which_is_out_of_date(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want_because(rig, "/a", "1", fake_now_us - 7 * SECOND);
+    turn(rig);
+    assert_int_equal(rig->store->n_jobs, 1);
+    want_because(rig, "/a", "2", fake_now_us - 3 * SECOND);
+    answer_first(rig);
+    assert_int_equal(n_puts_seen(rig), 0);
+    settle(rig);
+    assert_value(rig, "/a", "2");
+    assert_int_equal(n_puts_seen(rig), 1);
+    assert_in_range(publisher_counters(rig->publisher)->put_latency.sum_us, 3 * SECOND, 4 * SECOND);
+}
+
+static void latency_is_not_the_time_that_a_holder_stays(void **state)
+{
+    Rig *rig = *state;
+
+    etcd_put(&rig->etcd, "/a", "theirs", false, 0);
+    start(rig);
+    want_because(rig, "/a", "1", fake_now_us);
+    settle(rig);
+    assert_state(rig, "/a", ENTRY_HELD);
+    etcd_delete(&rig->etcd, "/a");
+    pass(rig, 20 * SECOND);
+    assert_value(rig, "/a", "1");
+    assert_int_equal(n_puts_seen(rig), 0);
+}
+
+static void latency_of_clocks_that_differ_is_left_out(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    pass(rig, 7200 * SECOND);
+    want_because(rig, "/future", "1", fake_now_us + 60 * SECOND);
+    want_because(rig, "/past", "1", fake_now_us - 3660 * SECOND);
+    settle(rig);
+    assert_value(rig, "/future", "1");
+    assert_value(rig, "/past", "1");
+    assert_int_equal(n_puts_seen(rig), 0);
+    want_because(rig, "/right", "1", fake_now_us);
+    settle(rig);
+    assert_int_equal(n_puts_seen(rig), 1);
 }
 
 static void steady_state_is_silent(void **state)
@@ -796,7 +915,7 @@ static void successor_is_there_first(void **state)
     settle(rig);
     forget_writes(rig);
     rig->choose = lose_before_once;
-    publisher_unwant(rig->publisher, "/old", "/new");
+    publisher_unwant(rig->publisher, "/old", "/new", 0);
     want(rig, "/new", "1");
     settle(rig);
     assert_value(rig, "/old", "1");
@@ -815,10 +934,10 @@ static void successor_that_cannot_come_is_not_waited_for(void **state)
     want(rig, "/oldest", "1");
     settle(rig);
     want(rig, "/held", "1");
-    publisher_unwant(rig->publisher, "/old", "/held");
+    publisher_unwant(rig->publisher, "/old", "/held", 0);
     want(rig, "/reject", "1");
-    publisher_unwant(rig->publisher, "/older", "/reject");
-    publisher_unwant(rig->publisher, "/oldest", "/unknown");
+    publisher_unwant(rig->publisher, "/older", "/reject", 0);
+    publisher_unwant(rig->publisher, "/oldest", "/unknown", 0);
     settle(rig);
     assert_value(rig, "/old", NULL);
     assert_value(rig, "/older", NULL);
@@ -921,6 +1040,37 @@ static void writes_that_fail_cost_no_other_key(void **state)
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
     assert_int_equal(rig->etcd.n_writes, 1);
     assert_int_equal(rig->n_lost, 0);
+}
+
+static Failure refuse_puts(Rig *rig, const Job *job)
+{
+    (void)rig;
+    for (size_t i = 0; i < job->n; i++)
+        if (job->ops[i].verb == STORE_ENSURE)
+            return REFUSE;
+    return ANSWER;
+}
+
+static void what_is_not_wanted_goes_from_a_full_etcd(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    want(rig, "/b", "1");
+    settle(rig);
+    rig->choose = refuse_puts;
+    want(rig, "/c", "1");
+    unwant(rig, "/a");
+    pass(rig, 5 * SECOND);
+    assert_value(rig, "/a", NULL);
+    unwant(rig, "/b");
+    pass(rig, 5 * SECOND);
+    assert_value(rig, "/b", NULL);
+    assert_value(rig, "/c", NULL);
+    rig->choose = NULL;
+    pass(rig, 2 * SECOND);
+    assert_value(rig, "/c", "1");
 }
 
 static Failure refuse_everything(Rig *rig, const Job *job)
@@ -1080,6 +1230,23 @@ static void unclear_answers_make_no_busy_loop(void **state)
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
 }
 
+/* An earlier run has left the key: who wants to stop its container has to know before etcd was heard. */
+static void withdrawn_before_etcd_was_asked(void **state)
+{
+    Rig *rig = *state;
+
+    etcd_put(&rig->etcd, "/a", "1", true, fake_now_us + 30 * SECOND);
+    rig_open(rig);
+    want(rig, "/a", "1");
+    unwant(rig, "/a");
+    assert_true(publisher_owns(rig->publisher, "id"));
+    settle(rig);
+    publisher_drop_orphans(rig->publisher);
+    settle(rig);
+    assert_value(rig, "/a", NULL);
+    assert_false(publisher_owns(rig->publisher, "id"));
+}
+
 static void another_store_gets_every_key(void **state)
 {
     Rig *rig = *state;
@@ -1145,9 +1312,219 @@ static void rejected_key_stops_nothing(void **state)
     assert_value(rig, "/a", "1");
     assert_state(rig, "/reject", ENTRY_REJECTED);
     assert_true(publisher_is_idle(rig->publisher));
+    assert_string_equal(publisher_find(rig->publisher, "/reject")->reason, "too large");
+    size_t before = rig->store->n_applies;
+    pass(rig, 60 * SECOND);
+    assert_true(rig->etcd.has_lease ? rig->store->n_applies == before : true);
     unwant(rig, "/reject");
     settle(rig);
     assert_null(publisher_find(rig->publisher, "/reject"));
+}
+
+/* The container has another port now: the old one must not stay because etcd will not take the new one. */
+static void rejected_change_withdraws_the_old_value(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    settle(rig);
+    want(rig, "/a", "reject this");
+    settle(rig);
+    assert_value(rig, "/a", NULL);
+    assert_state(rig, "/a", ENTRY_REJECTED);
+    assert_true(publisher_is_idle(rig->publisher));
+    want(rig, "/a", "2");
+    settle(rig);
+    assert_value(rig, "/a", "2");
+    assert_state(rig, "/a", ENTRY_SETTLED);
+    assert_null(publisher_find(rig->publisher, "/a")->reason);
+}
+
+static void wish_changes_while_a_write_is_being_rejected(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    want(rig, "/b", "1");
+    settle(rig);
+    want(rig, "/a", "reject this");
+    want(rig, "/b", "reject this");
+    turn(rig);
+    forget_writes(rig);
+    want(rig, "/a", "2");
+    unwant(rig, "/b");
+    settle(rig);
+    assert_value(rig, "/a", "2");
+    assert_value(rig, "/b", NULL);
+    assert_null(strstr(rig->etcd.last_writes, "-/a"));
+    assert_null(publisher_find(rig->publisher, "/b"));
+}
+
+static void rejected_key_is_tried_again_at_the_audit(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/reject", "1");
+    settle(rig);
+    publisher_audit(rig->publisher);
+    settle(rig);
+    assert_state(rig, "/reject", ENTRY_REJECTED);
+    rig->etcd.rejects = false; /* a permission was granted */
+    publisher_audit(rig->publisher);
+    settle(rig);
+    assert_value(rig, "/reject", "1");
+    assert_state(rig, "/reject", ENTRY_SETTLED);
+}
+
+/* What is wanted is known when the first list has been read, which takes many turns of the loop. */
+static void first_list_goes_out_in_full_batches(void **state)
+{
+    Rig *rig = *state;
+
+    rig->store = fake_store_new(&rig->etcd, rig->config.ttl_s);
+    assert_int_equal(publisher_new(&rig->publisher, rig->event, rig->store, &rig->config, &handlers, rig), 0);
+    settle(rig);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    for (unsigned i = 0; i < 2 * rig->store->batch_max; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof(key), "/k%u", i);
+        want(rig, key, "v");
+        settle(rig);
+    }
+    assert_int_equal(rig->store->n_applies, 0);
+    publisher_release(rig->publisher);
+    settle(rig);
+    assert_int_equal(rig->store->n_applies, 2);
+    assert_int_equal(rig->etcd.n_keys, 2 * rig->store->batch_max);
+}
+
+static void a_call_without_memory_is_made_again(void **state)
+{
+    Rig *rig = *state;
+
+    rig_open(rig);
+    rig->store->no_memory = true;
+    turn(rig);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_CLOSED);
+    pass(rig, 2 * SECOND);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    for (int i = 0; i < 3; i++) {
+        char value[16];
+
+        (void)snprintf(value, sizeof(value), "%d", i);
+        rig->store->no_memory = true;
+        want(rig, "/a", value);
+        turn(rig);
+        assert_false(rig->store->no_memory);
+        assert_int_equal(publisher_state(rig->publisher), PUBLISHER_DEGRADED);
+        pass(rig, 2 * SECOND);
+        assert_value(rig, "/a", value);
+        assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    }
+    rig->store->no_memory = true; /* a heartbeat, a refresh */
+    pass(rig, 25 * SECOND);
+    assert_false(rig->store->no_memory);
+    rig->store->no_memory = rig->etcd.has_lease;
+    publisher_audit(rig->publisher);
+    assert_false(rig->store->no_memory);
+    forget_writes(rig);
+    pass(rig, 60 * SECOND);
+    assert_int_equal(rig->etcd.n_writes, 0);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    assert_int_equal(rig->n_lost, 0);
+}
+
+/* With nothing else under way that would bring it back to mind. */
+static void batch_without_memory_is_made_again(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    fails_in = 1;
+    turn(rig);
+    assert_int_equal(fails_in, 0);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_DEGRADED);
+    pass(rig, 2 * SECOND);
+    assert_value(rig, "/a", "1");
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+}
+
+/* True: an allocation failed, the n-th one. */
+static bool live_through_failure(bool has_lease, unsigned n)
+{
+    Rig *rig = rig_new(has_lease);
+    int r;
+
+    if (has_lease) {
+        etcd_put(&rig->etcd, "/kept", "1", true, 0);
+        etcd_put(&rig->etcd, "/orphan", "1", true, 0);
+        rig->etcd.lease_expires_us = fake_now_us + 30 * SECOND;
+    }
+    forget_writes(rig);
+    rig->store = fake_store_new(&rig->etcd, rig->config.ttl_s);
+    fails_in = n;
+    r = publisher_new(&rig->publisher, rig->event, rig->store, &rig->config, &handlers, rig);
+    if (r < 0) {
+        assert_int_equal(r, -ENOMEM);
+        assert_int_equal(publisher_new(&rig->publisher, rig->event, rig->store, &rig->config, &handlers, rig), 0);
+    }
+    settle(rig);
+    const char *const wishes[] = { "/kept", "1", "/a", "1", "/b", "1", "/a", "2", "/new", "1", "/reject", "1" };
+    for (size_t i = 0; i < ARRAY_SIZE(wishes); i += 2) {
+        if (i == 6) {
+            publisher_release(rig->publisher);
+            publisher_drop_orphans(rig->publisher);
+            settle(rig);
+        }
+        if (i == 8)
+            publisher_unwant(rig->publisher, "/b", "/new", 0);
+        r = publisher_want(rig->publisher, wishes[i], wishes[i + 1], "owner", "id", 0);
+        if (r < 0)
+            want(rig, wishes[i], wishes[i + 1]);
+        settle(rig);
+    }
+    etcd_put(&rig->etcd, "/extra", "1", has_lease, fake_now_us + 20 * SECOND);
+    publisher_audit(rig->publisher);
+    pass(rig, 35 * SECOND);
+    publisher_audit(rig->publisher);
+    pass(rig, 5 * SECOND);
+    bool failed = fails_in == 0;
+    fails_in = 0;
+    assert_value(rig, "/a", "2");
+    assert_value(rig, "/b", NULL);
+    assert_value(rig, "/new", "1");
+    assert_value(rig, "/kept", "1");
+    assert_value(rig, "/orphan", NULL);
+    assert_value(rig, "/extra", NULL);
+    assert_int_equal(publisher_settled(rig->publisher), 3);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    assert_int_equal(rig->told_state, PUBLISHER_ONLINE);
+    assert_string_equal(publisher_why(rig->publisher), "");
+    assert_true(publisher_is_idle(rig->publisher));
+    assert_null(strstr(rig->etcd.last_writes, "-/kept"));
+    assert_null(has_lease ? strstr(rig->etcd.last_writes, "+/kept") : NULL);
+    assert_int_equal(rig->n_lost, 0);
+    void *state = rig;
+    (void)teardown(&state);
+    return failed;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    log_set_level(-1);
+    for (int has_lease = 0; has_lease < 2; has_lease++) {
+        unsigned n = 1;
+
+        while (live_through_failure(has_lease, n))
+            n++;
+        assert_in_range(n, 30, 1000);
+    }
 }
 
 static void freed_with_writes_under_way(void **state)
@@ -1314,6 +1691,28 @@ static void audit_waits_for_better_times(void **state)
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
 }
 
+/* A container that died while etcd gave no answer: its key is not to come back for as long as a resync may take. */
+static void write_that_is_carried_out_late_is_undone_at_a_heartbeat(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    rig->choose = lose_everything;
+    want(rig, "/a", "1");
+    settle(rig);
+    unwant(rig, "/a");
+    rig->choose = NULL;
+    pass(rig, 30 * SECOND);
+    assert_value(rig, "/a", NULL);
+    etcd_put(&rig->etcd, "/a", "1", true, 0);
+    pass(rig, 11 * SECOND);
+    assert_value(rig, "/a", NULL);
+    pass(rig, 930 * SECOND);
+    size_t n_audits = rig->store->n_audits;
+    pass(rig, 60 * SECOND);
+    assert_int_equal(rig->store->n_audits, n_audits);
+}
+
 static size_t find_job(Rig *rig, JobKind kind)
 {
     for (size_t i = 0; i < rig->store->n_jobs; i++)
@@ -1373,6 +1772,107 @@ static void late_audit_from_before_the_lease_was_lost(void **state)
     publisher_release(rig->publisher);
     settle(rig);
     assert_value(rig, "/a", "1");
+}
+
+/* etcd is slow, and was asked anew for its leases because it refused something. */
+static void heartbeats_go_on_while_it_is_opened_anew(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    settle(rig);
+    rig->choose = refuse_all_writes;
+    want(rig, "/b", "1");
+    settle(rig);
+    while (rig->store->n_jobs == 0) {
+        fake_now_us += 100 * MS;
+        turn(rig);
+    }
+    assert_int_equal(rig->store->jobs[0].kind, JOB_OPEN);
+    for (int i = 0; i < 6; i++) {
+        fake_now_us += 8 * SECOND;
+        etcd_pass_time(&rig->etcd);
+        turn(rig);
+        for (size_t k = 1; k < rig->store->n_jobs;) {
+            assert_int_equal(rig->store->jobs[k].kind, JOB_HEARTBEAT);
+            job_do(rig->store, &rig->store->jobs[k], ANSWER);
+            job_answer(rig->store, k);
+        }
+    }
+    assert_value(rig, "/a", "1");
+    rig->choose = NULL;
+    settle(rig);
+    pass(rig, 2 * SECOND);
+    assert_value(rig, "/b", "1");
+    assert_int_equal(rig->n_lost, 0);
+}
+
+/* It met the lease that was lost, and is heard of when there is another one. */
+static void late_heartbeat_from_before_the_lease_was_lost(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    fake_now_us += 31 * SECOND;
+    etcd_pass_time(&rig->etcd);
+    want(rig, "/a", "1");
+    turn(rig);
+    size_t beat = find_job(rig, JOB_HEARTBEAT), write = find_job(rig, JOB_APPLY);
+    job_do(rig->store, &rig->store->jobs[beat], ANSWER);
+    job_do(rig->store, &rig->store->jobs[write], ANSWER);
+    job_answer(rig->store, write);
+    assert_int_equal(rig->n_lost, 1);
+    turn(rig);
+    size_t i = find_job(rig, JOB_OPEN);
+    job_do(rig->store, &rig->store->jobs[i], ANSWER);
+    job_answer(rig->store, i);
+    settle(rig);
+    assert_int_equal(rig->n_lost, 1);
+    assert_value(rig, "/a", "1");
+}
+
+/* A member that was suspended with the request in its queue carries it out when it wakes. */
+static void write_that_was_given_up_comes_late(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    settle(rig);
+    rig->choose = lose_before_once;
+    want(rig, "/a", "2");
+    settle(rig);
+    want(rig, "/a", "3");
+    pass(rig, 2 * SECOND);
+    assert_value(rig, "/a", "3");
+    publisher_audit(rig->publisher);
+    settle(rig);
+    etcd_put(&rig->etcd, "/a", "2", true, 0);
+    publisher_audit(rig->publisher);
+    settle(rig);
+    assert_value(rig, "/a", "3");
+    assert_state(rig, "/a", ENTRY_SETTLED);
+}
+
+/* The orphan's container came and went before Docker was heard out. */
+static void orphan_that_is_being_deleted_is_no_orphan(void **state)
+{
+    Rig *rig = *state;
+
+    etcd_put(&rig->etcd, "/a", "1", true, 0);
+    rig->etcd.lease_expires_us = fake_now_us + 30 * SECOND;
+    rig_open(rig);
+    settle(rig);
+    unwant(rig, "/a");
+    turn(rig);
+    assert_state(rig, "/a", ENTRY_BUSY);
+    publisher_drop_orphans(rig->publisher);
+    turn(rig);
+    assert_state(rig, "/a", ENTRY_BUSY);
+    settle(rig);
+    assert_value(rig, "/a", NULL);
+    assert_null(publisher_find(rig->publisher, "/a"));
 }
 
 static void one_heartbeat_a_host(void **state)
@@ -1474,6 +1974,30 @@ static void many_keys_are_refreshed_in_time(void **state)
     }
     assert_int_equal(rig->etcd.n_writes, 0);
     assert_int_equal(rig->etcd.n_keys, 3000);
+}
+
+/* It is in etcd all the while: whoever looks meanwhile must not see a key less. */
+static void refresh_changes_nothing_to_be_seen(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    settle(rig);
+    while (rig->store->n_jobs == 0) {
+        fake_now_us += 100 * MS;
+        turn(rig);
+    }
+    assert_int_equal(rig->store->n_refreshes, 1);
+    assert_int_equal(publisher_settled(rig->publisher), 1);
+    assert_state(rig, "/a", ENTRY_SETTLED);
+    /* A wish that comes meanwhile waits for its end. */
+    want(rig, "/a", "2");
+    turn(rig);
+    assert_int_equal(rig->store->n_jobs, 1);
+    settle(rig);
+    assert_value(rig, "/a", "2");
+    assert_int_equal(publisher_settled(rig->publisher), 1);
 }
 
 static void silence_without_keys_is_no_loss(void **state)
@@ -1580,7 +2104,7 @@ static void random_wish(Rig *rig, char wanted[][16])
         want(rig, key, value);
     } else if (wanted[i][0] != '\0') {
         wanted[i][0] = '\0';
-        publisher_unwant(rig->publisher, key, i != k ? other : NULL);
+        publisher_unwant(rig->publisher, key, i != k ? other : NULL, 0);
     }
 }
 
@@ -1701,14 +2225,24 @@ static void any_failure_ends_in_the_truth_v2(void **state)
         live(false, seed);
 }
 
-#define V3(function) { #function " (v3)", function, setup_v3, teardown, NULL }
-#define V2(function) { #function " (v2)", function, setup_v2, teardown, NULL }
+#define V3(function)                                          \
+    {                                                         \
+#function " (v3)", function, setup_v3, teardown, NULL \
+    }
+#define V2(function)                                          \
+    {                                                         \
+#function " (v2)", function, setup_v2, teardown, NULL \
+    }
 #define BOTH(function) V3(function), V2(function)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(wanted_is_written_and_unwanted_deleted),
+        BOTH(latency_is_from_the_event_to_the_answer),
+        BOTH(latency_is_not_that_of_a_write_which_is_out_of_date),
+        BOTH(latency_is_not_the_time_that_a_holder_stays),
+        BOTH(latency_of_clocks_that_differ_is_left_out),
         BOTH(steady_state_is_silent),
         BOTH(lost_answers_are_made_good),
         BOTH(unheard_write_of_what_is_not_wanted_any_more),
@@ -1721,7 +2255,9 @@ int main(void)
         BOTH(wishes_change_while_a_write_is_under_way),
         BOTH(wish_back_before_the_delete_costs_nothing),
         BOTH(etcd_may_come_later),
+        BOTH(withdrawn_before_etcd_was_asked),
         BOTH(writes_that_fail_cost_no_other_key),
+        BOTH(what_is_not_wanted_goes_from_a_full_etcd),
         BOTH(refusal_for_a_while_is_survived),
         BOTH(short_outage_costs_no_key),
         BOTH(long_outage_is_made_good_at_once),
@@ -1732,6 +2268,12 @@ int main(void)
         BOTH(reconfigured_heartbeat_takes_effect),
         BOTH(batches_are_bounded),
         BOTH(rejected_key_stops_nothing),
+        BOTH(rejected_change_withdraws_the_old_value),
+        BOTH(wish_changes_while_a_write_is_being_rejected),
+        BOTH(rejected_key_is_tried_again_at_the_audit),
+        BOTH(first_list_goes_out_in_full_batches),
+        BOTH(a_call_without_memory_is_made_again),
+        BOTH(batch_without_memory_is_made_again),
         BOTH(freed_with_writes_under_way),
         V3(keys_of_an_earlier_run_are_adopted),
         V3(audit_finds_what_is_missing_and_what_is_too_much),
@@ -1739,15 +2281,22 @@ int main(void)
         V3(audit_between_an_unheard_write_and_its_repetition),
         V3(audit_while_a_write_is_under_way),
         V3(audit_waits_for_better_times),
+        V3(write_that_is_carried_out_late_is_undone_at_a_heartbeat),
         V3(late_answer_from_before_the_lease_was_lost),
         V3(late_audit_from_before_the_lease_was_lost),
+        V3(heartbeats_go_on_while_it_is_opened_anew),
+        V3(late_heartbeat_from_before_the_lease_was_lost),
+        V3(write_that_was_given_up_comes_late),
+        V3(orphan_that_is_being_deleted_is_no_orphan),
         V3(one_heartbeat_a_host),
         V3(dry_run_only_looks),
         V2(refreshes_are_spread),
         V2(many_keys_are_refreshed_in_time),
+        V2(refresh_changes_nothing_to_be_seen),
         V2(silence_without_keys_is_no_loss),
         V2(write_does_not_wait_for_refreshes),
         V2(lost_key_is_written_again_and_a_taken_one_left),
+        cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(any_failure_ends_in_the_truth_v3),
         cmocka_unit_test(any_failure_ends_in_the_truth_v2),
     };

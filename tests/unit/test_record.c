@@ -57,8 +57,7 @@ static char *read_data(const char *name)
 {
     const char *srcdir = getenv("srcdir");
     CLEANUP_FREE char *path = NULL;
-    assert_true(
-        asprintf(&path, "%s/tests/data/docker/inspect-%s.json", srcdir ? srcdir : ".", name) > 0);
+    assert_true(asprintf(&path, "%s/tests/data/docker/inspect-%s.json", srcdir ? srcdir : ".", name) > 0);
     CLEANUP(fclose_p) FILE *file = fopen(path, "re");
     if (!file)
         fail_msg("cannot open %s", path);
@@ -93,9 +92,7 @@ static Container *made(const char *labels, const char *ports)
     return container;
 }
 
-#define ANY(port)                                                                                 \
-    "[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"" port "\"},{\"HostIp\":\"::\",\"HostPort\":\"" port \
-    "\"}]"
+#define ANY(port) "[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"" port "\"},{\"HostIp\":\"::\",\"HostPort\":\"" port "\"}]"
 
 /* "key=value" of what is registered, "port/protocol:token" of what is not, with spaces between; or
  * the container's own reason in parentheses. */
@@ -110,8 +107,7 @@ static char *summary(const Container *container, const Rules *rules)
         fprintf(out, "(%s)", reason_token(records.reason));
     for (size_t i = 0; i < records.n_items; i++) {
         const Record *record = &records.items[i];
-        assert_int_equal(record->key != NULL,
-                         record->reason == REASON_NONE || record->reason == REASON_DUPLICATE);
+        assert_int_equal(record->key != NULL, record->reason == REASON_NONE || record->reason == REASON_DUPLICATE);
         assert_int_equal(record->value != NULL, record->key != NULL);
         assert_true(records.reason == REASON_NONE || record->key == NULL);
         if (i > 0)
@@ -140,8 +136,7 @@ static void assert_recorded(const char *name, const Rules *rules, const char *ex
     assert_summary(container, rules, expected);
 }
 
-static void assert_made(const char *labels, const char *ports, const Rules *rules,
-                        const char *expected)
+static void assert_made(const char *labels, const char *ports, const Rules *rules, const char *expected)
 {
     CLEANUP(container_free_p) Container *container = made(labels, ports);
     assert_summary(container, rules, expected);
@@ -170,10 +165,8 @@ static void bindings_to_one_address(void **state)
     assert_recorded("specific", &s.rules, "/app/servers/specific=192.0.2.5:8086");
     assert_recorded("specific6", &s.rules, "/app/servers/specific6=[2001:db8::5]:8086");
     assert_recorded("loopback", &s.rules, "80/tcp:loopback");
-    assert_made("", "\"80/tcp\":[{\"HostIp\":\"::1\",\"HostPort\":\"1\"}]", &s.rules,
-                "80/tcp:loopback");
-    assert_made("", "\"80/tcp\":[{\"HostIp\":\"127.99.0.1\",\"HostPort\":\"1\"}]", &s.rules,
-                "80/tcp:loopback");
+    assert_made("", "\"80/tcp\":[{\"HostIp\":\"::1\",\"HostPort\":\"1\"}]", &s.rules, "80/tcp:loopback");
+    assert_made("", "\"80/tcp\":[{\"HostIp\":\"127.99.0.1\",\"HostPort\":\"1\"}]", &s.rules, "80/tcp:loopback");
     assert_made("", "\"80/tcp\":[{\"HostIp\":\"128.0.0.1\",\"HostPort\":\"1\"}]", &s.rules,
                 "/app/servers/web=128.0.0.1:1");
 }
@@ -219,9 +212,7 @@ static void each_binding_where_the_key_tells_them_apart(void **state)
     (void)state;
     CLEANUP(setup_clear)
     Setup s = setup("/app/{service}/{name}-{port}", "{address}:{port}", "servers");
-    assert_recorded(
-        "twice", &s.rules,
-        "/app/servers/twice-8090=192.0.2.1:8090 /app/servers/twice-8091=192.0.2.1:8091");
+    assert_recorded("twice", &s.rules, "/app/servers/twice-8090=192.0.2.1:8090 /app/servers/twice-8091=192.0.2.1:8091");
     CLEANUP(setup_clear) Setup a = setup("/app/{service}/{address}", "{address}:{port}", "servers");
     assert_recorded("mixed", &a.rules,
                     "/app/servers/192.0.2.1=192.0.2.1:8088 /app/servers/192.0.2.6=192.0.2.6:8089 "
@@ -275,10 +266,8 @@ static void internal_ports(void **state)
                 "\"53/udp\":" ANY("1") ",\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"2\"},"
                                        "{\"HostIp\":\"\",\"HostPort\":\"3\"}]",
                 &s.rules, "53/udp:udp /app/servers/web=198.51.100.2:80");
-    assert_made(
-        "",
-        "\"53/udp\":[{\"HostIp\":\"\",\"HostPort\":\"2\"},{\"HostIp\":\"\",\"HostPort\":\"3\"}]",
-        &s.rules, "53/udp:udp");
+    assert_made("", "\"53/udp\":[{\"HostIp\":\"\",\"HostPort\":\"2\"},{\"HostIp\":\"\",\"HostPort\":\"3\"}]", &s.rules,
+                "53/udp:udp");
     assert_recorded("one-of-three", &s.rules,
                     "53/udp:udp /app/servers/one-of-three-80=198.51.100.10:80 "
                     "/app/servers/one-of-three-443=198.51.100.10:443 "
@@ -316,10 +305,9 @@ static void several_ports_carry_their_number(void **state)
                     "53/udp:udp /app/servers/several-80=192.0.2.1:32771 "
                     "/app/servers/several-443=192.0.2.1:32770 "
                     "/app/servers/several-8443=192.0.2.1:32769");
-    assert_recorded(
-        "range", &s.rules,
-        "/app/servers/range-8100=192.0.2.1:8100 /app/servers/range-8101=192.0.2.1:8101 "
-        "/app/servers/range-8102=192.0.2.1:8102 /app/servers/range-8103=192.0.2.1:8103");
+    assert_recorded("range", &s.rules,
+                    "/app/servers/range-8100=192.0.2.1:8100 /app/servers/range-8101=192.0.2.1:8101 "
+                    "/app/servers/range-8102=192.0.2.1:8102 /app/servers/range-8103=192.0.2.1:8103");
 }
 
 static void only_registered_ports_count(void **state)
@@ -328,28 +316,26 @@ static void only_registered_ports_count(void **state)
     CLEANUP(setup_clear) Setup s = setup_default();
     assert_recorded("one-of-three", &s.rules, "/app/servers/one-of-three=192.0.2.1:8443");
     assert_recorded("udp", &s.rules, "/app/servers/udp=192.0.2.1:53 53/udp:udp");
-    assert_made("\"SERVICE_81_IGNORE\":\"1\"",
-                "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY(
-                    "8081") ",\"82/tcp\":[{\"HostIp\":\"127.0.0.1\",\"HostPort\":"
-                            "\"8082\"}]",
-                &s.rules, "/app/servers/web=192.0.2.1:8080 81/tcp:port-ignored 82/tcp:loopback");
+    assert_made(
+        "\"SERVICE_81_IGNORE\":\"1\"",
+        "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081") ",\"82/tcp\":[{\"HostIp\":\"127.0.0.1\",\"HostPort\":"
+                                                             "\"8082\"}]",
+        &s.rules, "/app/servers/web=192.0.2.1:8080 81/tcp:port-ignored 82/tcp:loopback");
 }
 
 static void protocols_that_were_asked_for(void **state)
 {
     (void)state;
     CLEANUP(setup_clear) Setup s = setup_default();
-    static const char ports[] =
-        "\"53/udp\":" ANY("53") ",\"53/tcp\":" ANY("54") ",\"53/sctp\":" ANY("55");
+    static const char ports[] = "\"53/udp\":" ANY("53") ",\"53/tcp\":" ANY("54") ",\"53/sctp\":" ANY("55");
     assert_made("", ports, &s.rules, "/app/servers/web=192.0.2.1:54 53/udp:udp 53/sctp:udp");
     assert_made("\"SERVICE_PROTOCOL\":\"any\"", ports, &s.rules,
                 "/app/servers/web-53=192.0.2.1:54 /app/servers/web-53-udp=192.0.2.1:53 "
                 "/app/servers/web-53-sctp=192.0.2.1:55");
     assert_made("\"SERVICE_53_PROTOCOL\":\"UDP\"", ports, &s.rules,
                 "53/tcp:port-ignored /app/servers/web=192.0.2.1:53 53/sctp:udp");
-    assert_made(
-        "\"SERVICE_PROTOCOL\":\"any\",\"SERVICE_53_PROTOCOL\":\"tcp, udp\"", ports, &s.rules,
-        "/app/servers/web-53=192.0.2.1:54 /app/servers/web-53-udp=192.0.2.1:53 53/sctp:udp");
+    assert_made("\"SERVICE_PROTOCOL\":\"any\",\"SERVICE_53_PROTOCOL\":\"tcp, udp\"", ports, &s.rules,
+                "/app/servers/web-53=192.0.2.1:54 /app/servers/web-53-udp=192.0.2.1:53 53/sctp:udp");
     assert_made("\"SERVICE_PROTOCOL\":\"udp,sctp\"", ports, &s.rules,
                 "53/tcp:port-ignored /app/servers/web-53=192.0.2.1:53 "
                 "/app/servers/web-53-sctp=192.0.2.1:55");
@@ -357,16 +343,16 @@ static void protocols_that_were_asked_for(void **state)
                 "/app/servers/web=192.0.2.1:54 53/udp:udp 53/sctp:udp");
     assert_made("\"SERVICE_PROTOCOL\":\" , \"", ports, &s.rules,
                 "/app/servers/web=192.0.2.1:54 53/udp:udp 53/sctp:udp");
-    assert_made("\"SERVICE_PROTOCOL\":\"any\"", "\"53/udp\":" ANY("53") ",\"80/tcp\":" ANY("80"),
-                &s.rules, "/app/servers/web-53=192.0.2.1:53 /app/servers/web-80=192.0.2.1:80");
+    assert_made("\"SERVICE_PROTOCOL\":\"any\"", "\"53/udp\":" ANY("53") ",\"80/tcp\":" ANY("80"), &s.rules,
+                "/app/servers/web-53=192.0.2.1:53 /app/servers/web-80=192.0.2.1:80");
 }
 
 static void fields(void **state)
 {
     (void)state;
     CLEANUP(setup_clear)
-    Setup s = setup("/app/{service}/{node}:{name}:{container_port}",
-                    "{id} {image} {protocol} {label:x} {address|json}", "servers");
+    Setup s = setup("/app/{service}/{node}:{name}:{container_port}", "{id} {image} {protocol} {label:x} {address|json}",
+                    "servers");
     assert_made("\"x\":\"blue\"", "\"80/tcp\":" ANY("8080"), &s.rules,
                 "/app/servers/host1:web:80=0123456789ab app tcp blue \"192.0.2.1\"");
 }
@@ -417,8 +403,7 @@ static void the_service_template_has_a_fallback(void **state)
     (void)state;
     CLEANUP(setup_clear)
     Setup s = setup("/app/{service}/{name}", "{address}:{port}", "{label:x?other}");
-    assert_made("\"x\":\"blue\"", "\"80/tcp\":" ANY("8080"), &s.rules,
-                "/app/blue/web=192.0.2.1:8080");
+    assert_made("\"x\":\"blue\"", "\"80/tcp\":" ANY("8080"), &s.rules, "/app/blue/web=192.0.2.1:8080");
     assert_made("", "\"80/tcp\":" ANY("8080"), &s.rules, "/app/other/web=192.0.2.1:8080");
     assert_made("\"x\":\"blue\",\"SERVICE_NAME\":\"shop\"", "\"80/tcp\":" ANY("8080"), &s.rules,
                 "/app/shop/web=192.0.2.1:8080");
@@ -428,9 +413,8 @@ static void the_service_template_has_a_fallback(void **state)
     CLEANUP(setup_clear)
     Setup many = setup("/app/{service}/{name}", "{address}:{port}",
                        "{image}.{container_port}.{protocol}.{name}{port}{address}{service}");
-    assert_made(
-        "", "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"), &many.rules,
-        "/app/app.80.tcp.web/web-80=192.0.2.1:8080 /app/app.81.tcp.web/web-81=192.0.2.1:8081");
+    assert_made("", "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"), &many.rules,
+                "/app/app.80.tcp.web/web-80=192.0.2.1:8080 /app/app.81.tcp.web/web-81=192.0.2.1:8081");
 }
 
 static void ignoring(void **state)
@@ -441,8 +425,7 @@ static void ignoring(void **state)
     static const char *const no[] = { "", "false", "False", "no", "NO", "0" };
     for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
         CLEANUP_FREE char *all = NULL, *one = NULL;
-        assert_true(
-            asprintf(&all, "\"SERVICE_IGNORE\":\"%s\",\"SERVICE_80_IGNORE\":\"no\"", yes[i]) > 0);
+        assert_true(asprintf(&all, "\"SERVICE_IGNORE\":\"%s\",\"SERVICE_80_IGNORE\":\"no\"", yes[i]) > 0);
         assert_true(asprintf(&one, "\"SERVICE_80_IGNORE\":\"%s\"", yes[i]) > 0);
         assert_made(all, "\"80/tcp\":" ANY("8080"), &s.rules, "(ignored)");
         assert_made(one, "\"80/tcp\":" ANY("8080"), &s.rules, "80/tcp:port-ignored");
@@ -450,8 +433,7 @@ static void ignoring(void **state)
     }
     for (size_t i = 0; i < ARRAY_SIZE(no); i++) {
         CLEANUP_FREE char *labels = NULL;
-        assert_true(asprintf(&labels, "\"SERVICE_IGNORE\":\"%s\",\"SERVICE_80_IGNORE\":\"%s\"",
-                             no[i], no[i]) > 0);
+        assert_true(asprintf(&labels, "\"SERVICE_IGNORE\":\"%s\",\"SERVICE_80_IGNORE\":\"%s\"", no[i], no[i]) > 0);
         assert_made(labels, "\"80/tcp\":" ANY("8080"), &s.rules, "/app/servers/web=192.0.2.1:8080");
     }
 }
@@ -464,8 +446,7 @@ static void explicit_only(void **state)
     static const char ports[] = "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081");
     assert_made("", ports, &s.rules, "(not-named)");
     assert_made("\"SERVICE_NAME\":\"\"", ports, &s.rules, "(not-named)");
-    assert_made("\"SERVICE_81_NAME\":\"admin\"", ports, &s.rules,
-                "80/tcp:not-named /app/admin/web=192.0.2.1:8081");
+    assert_made("\"SERVICE_81_NAME\":\"admin\"", ports, &s.rules, "80/tcp:not-named /app/admin/web=192.0.2.1:8081");
     assert_made("\"SERVICE_NAME\":\"shop\"", ports, &s.rules,
                 "/app/shop/web-80=192.0.2.1:8080 /app/shop/web-81=192.0.2.1:8081");
     assert_recorded("loopback", &s.rules, "(not-named)");
@@ -476,8 +457,7 @@ static void labels_of_a_port_in_templates(void **state)
     (void)state;
     CLEANUP(setup_clear) Setup s = setup("/app/{name}", "{label:SERVICE_TAGS?none}", "servers");
     assert_made("\"SERVICE_TAGS\":\"all\",\"SERVICE_81_TAGS\":\"one\"",
-                "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"), &s.rules,
-                "/app/web-80=all /app/web-81=one");
+                "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"), &s.rules, "/app/web-80=all /app/web-81=one");
     assert_made("", "\"80/tcp\":" ANY("8080"), &s.rules, "/app/web=none");
     CLEANUP(setup_clear) Setup one = setup("/app/{name}", "{label:SERVICE_80_TAGS}", "servers");
     assert_made("\"SERVICE_80_TAGS\":\"a\"", "\"80/tcp\":" ANY("8080"), &one.rules, "/app/web=a");
@@ -516,8 +496,7 @@ static void every_reason_has_its_words(void **state)
     (void)state;
     for (Reason a = REASON_NONE; a < REASON_MAX_; a++) {
         assert_true(strlen(reason_to_string(a)) > 0 && strlen(reason_to_string(a)) < 60);
-        assert_int_equal(strspn(reason_token(a), "abcdefghijklmnopqrstuvwxyz-"),
-                         strlen(reason_token(a)));
+        assert_int_equal(strspn(reason_token(a), "abcdefghijklmnopqrstuvwxyz-"), strlen(reason_token(a)));
         assert_int_equal(reason_remedy(a)[strlen(reason_remedy(a)) - 1], '.');
         for (Reason b = REASON_NONE; b < a; b++) {
             assert_string_not_equal(reason_token(a), reason_token(b));
@@ -549,8 +528,8 @@ static void ports_that_share_a_key(void **state)
 {
     (void)state;
     CLEANUP(setup_clear) Setup s = setup("/app/{service}", "{address}:{port}", "{container_port}");
-    assert_made("\"SERVICE_NAME\":\"shop\"", "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"),
-                &s.rules, "/app/shop=192.0.2.1:8080 81/tcp:duplicate");
+    assert_made("\"SERVICE_NAME\":\"shop\"", "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"), &s.rules,
+                "/app/shop=192.0.2.1:8080 81/tcp:duplicate");
     assert_made("", "\"80/tcp\":" ANY("8080") ",\"81/tcp\":" ANY("8081"), &s.rules,
                 "/app/80=192.0.2.1:8080 /app/81=192.0.2.1:8081");
 }
@@ -560,11 +539,9 @@ static void strangers_stay_in_their_segment(void **state)
     (void)state;
     CLEANUP(setup_clear)
     Setup s = setup("/app/{service}/{name}", "{address}:{port} {label:x}", "servers");
-    assert_made("\"SERVICE_NAME\":\"../../etc\",\"x\":\"a\\nserver evil 1.2.3.4:80 # \\\"\"",
-                "\"80/tcp\":" ANY("8080"), &s.rules,
-                "/app/.._.._etc/web=192.0.2.1:8080 a_server_evil_1.2.3.4:80____");
-    assert_made("\"SERVICE_NAME\":\"..\"", "\"80/tcp\":" ANY("8080"), &s.rules,
-                "/app/.._/web=192.0.2.1:8080 ");
+    assert_made("\"SERVICE_NAME\":\"../../etc\",\"x\":\"a\\nserver evil 1.2.3.4:80 # \\\"\"", "\"80/tcp\":" ANY("8080"),
+                &s.rules, "/app/.._.._etc/web=192.0.2.1:8080 a_server_evil_1.2.3.4:80____");
+    assert_made("\"SERVICE_NAME\":\"..\"", "\"80/tcp\":" ANY("8080"), &s.rules, "/app/.._/web=192.0.2.1:8080 ");
 }
 
 static uint32_t seed = 2463534242;
@@ -579,11 +556,10 @@ static uint32_t below(uint32_t n)
 
 static void random_text(char *ret, size_t size)
 {
-    static const char *const pieces[] = { "/",    "..",       ".",        "\n",           "\r\n",
-                                          " ",    "\"",       "'",        "\\",           "#",
-                                          "\xff", "\xc3\xa4", "\xc2\x85", "\xe2\x80\xa8", "{name}",
-                                          "web",  "a-b_c",    "::1",      ":80",          "$HOME",
-                                          "\x7f", "\x1b[2J" };
+    static const char *const pieces[] = { "/",      "..",  ".",     "\n",   "\r\n",     " ",        "\"",
+                                          "'",      "\\",  "#",     "\xff", "\xc3\xa4", "\xc2\x85", "\xe2\x80\xa8",
+                                          "{name}", "web", "a-b_c", "::1",  ":80",      "$HOME",    "\x7f",
+                                          "\x1b[2J" };
     size_t n = below(40) == 0 ? 2000 : below(6), used = 0;
     for (size_t i = 0; i < n; i++) {
         const char *piece = pieces[below(ARRAY_SIZE(pieces))];
@@ -610,8 +586,7 @@ static void add_random_metadata(cJSON *config, const char *where)
     };
     static const char *const protocols[] = { "tcp", "udp", "any", "tcp,udp", "sctp", "" };
     bool labels = strcmp(where, "Labels") == 0;
-    cJSON *to =
-        labels ? cJSON_AddObjectToObject(config, where) : cJSON_AddArrayToObject(config, where);
+    cJSON *to = labels ? cJSON_AddObjectToObject(config, where) : cJSON_AddArrayToObject(config, where);
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         char text[4096], entry[4200];
         if (below(2) == 0)
@@ -629,8 +604,7 @@ static void add_random_metadata(cJSON *config, const char *where)
 
 static void add_random_ports(cJSON *ports)
 {
-    static const char *const addresses[] = { "0.0.0.0",   "::",          "",    "127.0.0.1",
-                                             "192.0.2.5", "2001:db8::5", "::1", "x" };
+    static const char *const addresses[] = { "0.0.0.0", "::", "", "127.0.0.1", "192.0.2.5", "2001:db8::5", "::1", "x" };
     static const char *const protocols[] = { "tcp", "udp", "sctp" };
     for (uint32_t i = below(6); i > 0; i--) {
         char name[32];
@@ -648,9 +622,7 @@ static void add_random_ports(cJSON *ports)
 
 static Container *random_container(void)
 {
-    static const char *const modes[] = {
-        "default", "bridge", "front", "host", "none", "container:x"
-    };
+    static const char *const modes[] = { "default", "bridge", "front", "host", "none", "container:x" };
     CLEANUP(cJSON_Delete_p) cJSON *root = cJSON_CreateObject();
     char name[4096] = "/", text[4000];
     random_text(text, sizeof(text));
@@ -668,8 +640,7 @@ static Container *random_container(void)
     cJSON *settings = cJSON_AddObjectToObject(root, "NetworkSettings");
     add_random_ports(cJSON_AddObjectToObject(settings, "Ports"));
     cJSON *networks = cJSON_AddObjectToObject(settings, "Networks");
-    cJSON_AddStringToObject(cJSON_AddObjectToObject(networks, "front"), "IPAddress",
-                            below(2) ? "198.51.100.9" : "");
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(networks, "front"), "IPAddress", below(2) ? "198.51.100.9" : "");
     cJSON_AddStringToObject(cJSON_AddObjectToObject(networks, "bridge"), "GlobalIPv6Address",
                             below(2) ? "2001:db8:1::9" : "");
 
@@ -689,26 +660,21 @@ static void check_key(const char *key, const char *prefix)
     assert_null(strstr(key, "/../"));
     const char *last = strrchr(key, '/');
     assert_true(strcmp(last, "/") != 0 && strcmp(last, "/.") != 0 && strcmp(last, "/..") != 0);
-    assert_int_equal(
-        strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-/"),
-        strlen(key));
+    assert_int_equal(strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-/"), strlen(key));
 }
 
-static bool is_address_of(const char *address, const Port *port, const Container *c,
-                          const Rules *rules)
+static bool is_address_of(const char *address, const Port *port, const Container *c, const Rules *rules)
 {
     if (strcmp(c->network_mode, "host") == 0)
         return strcmp(address, rules->address4) == 0;
     if (rules->ports == PORTS_INTERNAL)
         return strcmp(address, "198.51.100.9") == 0 || strcmp(address, "2001:db8:1::9") == 0;
-    return strcmp(address, port->address) == 0 ||
-           (port->any4 && strcmp(address, rules->address4) == 0) ||
+    return strcmp(address, port->address) == 0 || (port->any4 && strcmp(address, rules->address4) == 0) ||
            (port->any6 && strcmp(address, rules->address6) == 0);
 }
 
 /* "ADDRESS:PORT", the address in brackets if it is of IPv6, of a port that the container has. */
-static void check_value(const char *value, const Record *record, const Container *c,
-                        const Rules *rules)
+static void check_value(const char *value, const Record *record, const Container *c, const Rules *rules)
 {
     char address[INET6_ADDRSTRLEN];
     unsigned number;
@@ -723,8 +689,7 @@ static void check_value(const char *value, const Record *record, const Container
     for (size_t i = 0; i < c->n_ports; i++) {
         const Port *port = &c->ports[i];
         if (port->container_port == record->container_port && port->protocol == record->protocol &&
-            (inside ? port->container_port : port->host_port) == number &&
-            is_address_of(address, port, c, rules))
+            (inside ? port->container_port : port->host_port) == number && is_address_of(address, port, c, rules))
             return;
     }
     fail_msg("%s is none of the container's", value);
@@ -761,8 +726,7 @@ static void any_container_is_safe(void **state)
         "/{image}/{service}",
         "/app/.{label:x}/{name?x}{protocol|json}",
     };
-    static const char *const values[] = { "{address}:{port}",
-                                          "{address}:{port} {label:SERVICE_TAGS}{label:y}{image}" };
+    static const char *const values[] = { "{address}:{port}", "{address}:{port} {label:SERVICE_TAGS}{label:y}{image}" };
     size_t registered = 0;
     for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
         CLEANUP(setup_clear)

@@ -12,10 +12,13 @@
 #include <cmocka.h>
 
 #include "etcd2_message.h"
-#include "fake_http.h"
-#include "store.h"
+#include "numbers.h"
+#include "store_private.h"
 
-static const char *const versions[] = {"0.4", "2.3", "3.4"};
+#include "failing.h"
+#include "fake_http.h"
+
+static const char *const versions[] = { "0.4", "2.3", "3.4" };
 
 static char *read_file(const char *name)
 {
@@ -48,9 +51,9 @@ static cJSON *read_json(const char *name, const char *version)
 
 static void builds_forms(void **state)
 {
-    Etcd2Put create = {.value = "1.2.3.4:80", .ttl_s = 30, .prev_absent = true};
-    Etcd2Put refresh = {.ttl_s = 30, .prev_value = "{\"a\": 1}&b"};
-    Etcd2Put replace = {.value = "", .ttl_s = 30, .prev_index = UINT64_MAX};
+    Etcd2Put create = { .value = "1.2.3.4:80", .ttl_s = 30, .prev_absent = true };
+    Etcd2Put refresh = { .ttl_s = 30, .prev_value = "{\"a\": 1}&b" };
+    Etcd2Put replace = { .value = "", .ttl_s = 30, .prev_index = UINT64_MAX };
 
     (void)state;
     CLEANUP_FREE char *a = etcd2_build_form(&create);
@@ -59,6 +62,32 @@ static void builds_forms(void **state)
     assert_string_equal(a, "ttl=30&value=1.2.3.4%3A80&prevExist=false");
     assert_string_equal(b, "ttl=30&refresh=true&prevValue=%7B%22a%22%3A%201%7D%26b");
     assert_string_equal(c, "ttl=30&value=&prevIndex=18446744073709551615");
+}
+
+/* One without its condition would overwrite whatever is there. */
+static void a_form_is_whole_or_none(void **state)
+{
+    char value[4097];
+    Etcd2Put put = { .value = value, .ttl_s = 30, .prev_value = value };
+    unsigned failures = 0;
+
+    (void)state;
+    memset(value, '%', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    CLEANUP_FREE char *whole = etcd2_build_form(&put);
+    assert_non_null(whole);
+    assert_true(strlen(whole) > 6 * strlen(value));
+    for (unsigned n = 1; fails_in == 0; n++) {
+        fails_in = n;
+        CLEANUP_FREE char *form = etcd2_build_form(&put);
+        if (fails_in > 0)
+            assert_string_equal(form, whole);
+        else
+            assert_null(form);
+        failures += fails_in == 0;
+    }
+    fails_in = 0;
+    assert_true(failures >= 3); /* two values escaped, and the form itself */
 }
 
 static void builds_paths(void **state)
@@ -79,15 +108,15 @@ static void reads_errors(void **state)
         long status;
         Etcd2Error error;
     } cases[] = {
-        {"dir", 201, ETCD2_OK},
-        {"create", 201, ETCD2_OK},
-        {"get", 200, ETCD2_OK},
-        {"dir-exists", 412, ETCD2_NODE_EXIST},
-        {"exists", 412, ETCD2_NODE_EXIST},
-        {"changed", 412, ETCD2_TEST_FAILED},
-        {"gone", 404, ETCD2_KEY_NOT_FOUND},
-        {"not-file", 403, ETCD2_NOT_FILE},
-        {"not-dir", 400, ETCD2_NOT_DIR},
+        { "dir", 201, ETCD2_OK },
+        { "create", 201, ETCD2_OK },
+        { "get", 200, ETCD2_OK },
+        { "dir-exists", 412, ETCD2_NODE_EXIST },
+        { "exists", 412, ETCD2_NODE_EXIST },
+        { "changed", 412, ETCD2_TEST_FAILED },
+        { "gone", 404, ETCD2_KEY_NOT_FOUND },
+        { "not-file", 403, ETCD2_NOT_FILE },
+        { "not-dir", 400, ETCD2_NOT_DIR },
     };
 
     (void)state;
@@ -151,8 +180,37 @@ static bool ends_with(const char *text, const char *end)
     return n <= length && strcmp(text + length - n, end) == 0;
 }
 
+/* For when it is not known what will be asked. */
+static bool any_order;
+
+static void answer_any(FakeConnection *connection, const char *request)
+{
+    static const Line lines[] = {
+        { "GET /version ", NULL, "200 OK", "{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}" },
+        { "POST /v3/lease/timetolive ", NULL, "200 OK", "{\"TTL\":\"-1\"}" },
+        { "POST /v3/lease/grant ", NULL, "200 OK", "{\"TTL\":\"30\"}" },
+        { "POST /v3/lease/keepalive ", NULL, "200 OK", "{\"result\":{\"TTL\":\"30\"}}" },
+        { "POST /v3/kv/txn ", NULL, "200 OK", "{\"succeeded\":true}" },
+        { "PUT /v2/keys/app/servers ", NULL, "201 Created", "{}" },
+        { "PUT /v2/keys/a ", NULL, "412 No", "{\"errorCode\":105,\"message\":\"Key already exists\"}" },
+        { "GET /v2/keys/a?", NULL, "200 OK", "{\"node\":{\"value\":\"theirs\",\"modifiedIndex\":5}}" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+        if (strncmp(request, lines[i].expected, strlen(lines[i].expected)) == 0) {
+            fake_answer(connection, lines[i].status, "", lines[i].answer);
+            return;
+        }
+    }
+    fail_msg("not expected: %s", request);
+}
+
 static void answer(FakeConnection *connection, const char *request)
 {
+    if (any_order) {
+        answer_any(connection, request);
+        return;
+    }
     if (at >= n_script)
         fail_msg("one too many: %s", request);
     const Line *line = &script[at++];
@@ -191,6 +249,7 @@ static void on_keys(void *userdata, StoreStatus status, const char *message, con
 static int set_up(void **state)
 {
     (void)state;
+    any_order = false;
     assert_true(sd_event_new(&event) >= 0);
     server = fake_new(event, NULL, answer, NULL);
     return 0;
@@ -221,9 +280,9 @@ static void wait_for(Seen *seen)
 
 static Store *make_store(StoreApi api)
 {
-    char *endpoints[] = {server->url};
+    char *endpoints[] = { server->url };
     StoreConfig config = {
-        .etcd = {.endpoints = endpoints, .n_endpoints = 1},
+        .etcd = { .endpoints = endpoints, .n_endpoints = 1 },
         .api = api,
         .ttl_s = 30,
         .identity = "host",
@@ -246,7 +305,7 @@ static void open_with(Store *store, const Line *lines, size_t n, Seen *seen)
 static void expect_open_fails(StoreApi api, const Line *lines, size_t n, StoreStatus status, const char *words)
 {
     CLEANUP(store_free_p) Store *store = make_store(api);
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     open_with(store, lines, n, &seen);
     assert_int_equal(seen.status, status);
@@ -254,15 +313,18 @@ static void expect_open_fails(StoreApi api, const Line *lines, size_t n, StoreSt
         fail_msg("no word of '%s' in: %s", words, seen.message);
 }
 
-#define VERSION(text) {"GET /version ", NULL, "200 OK", text}
+#define VERSION(text)                         \
+    {                                         \
+        "GET /version ", NULL, "200 OK", text \
+    }
 
 static void says_what_is_wrong_with_the_version(void **state)
 {
-    const Line web[] = {{"GET /version ", NULL, "200 OK", "<html>\n <body>"}};
-    const Line not_found[] = {{"GET /version ", NULL, "404 Not Found", "no"}};
-    const Line overloaded[] = {{"GET /version ", NULL, "503 Sorry", "later"}};
-    const Line old[] = {VERSION("etcd 0.4.6")};
-    const Line three_two[] = {VERSION("{\"etcdserver\":\"3.2.32\",\"etcdcluster\":\"3.2.0\"}")};
+    const Line web[] = { { "GET /version ", NULL, "200 OK", "<html>\n <body>" } };
+    const Line not_found[] = { { "GET /version ", NULL, "404 Not Found", "no" } };
+    const Line overloaded[] = { { "GET /version ", NULL, "503 Sorry", "later" } };
+    const Line old[] = { VERSION("etcd 0.4.6") };
+    const Line three_two[] = { VERSION("{\"etcdserver\":\"3.2.32\",\"etcdcluster\":\"3.2.0\"}") };
 
     (void)state;
     expect_open_fails(STORE_AUTO, web, 1, STORE_REFUSED, "does not answer like etcd (HTTP status 200: <html> <body>)");
@@ -274,13 +336,13 @@ static void says_what_is_wrong_with_the_version(void **state)
 
 static void says_how_to_get_the_api(void **state)
 {
-    const Line no_v2[] = {VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"),
-                          {"PUT /v2/keys/app/servers ", NULL, "404 Not Found", "404 page not found\n"}};
-    const Line no_gateway[] = {VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"),
-                               {"POST /v3/lease/timetolive ", NULL, "404 Not Found", "404 page not found\n"}};
-    const Line no_gateway36[] = {VERSION("{\"etcdserver\":\"3.6.5\",\"etcdcluster\":\"3.6.0\"}"),
-                                 {"POST /v3/lease/timetolive ", NULL, "404 Not Found",
-                                  "{\"code\":5, \"message\":\"Not Found\"}"}};
+    const Line no_v2[] = { VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"),
+                           { "PUT /v2/keys/app/servers ", NULL, "404 Not Found", "404 page not found\n" } };
+    const Line no_gateway[] = { VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"),
+                                { "POST /v3/lease/timetolive ", NULL, "404 Not Found", "404 page not found\n" } };
+    const Line no_gateway36[] = { VERSION("{\"etcdserver\":\"3.6.5\",\"etcdcluster\":\"3.6.0\"}"),
+                                  { "POST /v3/lease/timetolive ", NULL, "404 Not Found",
+                                    "{\"code\":5, \"message\":\"Not Found\"}" } };
 
     (void)state;
     expect_open_fails(STORE_V2, no_v2, 2, STORE_REFUSED, "--enable-v2");
@@ -290,8 +352,8 @@ static void says_how_to_get_the_api(void **state)
 
 static void a_cluster_under_upgrade_counts_as_its_oldest_member(void **state)
 {
-    const Line lines[] = {VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.3.0\"}"),
-                          {"POST /v3beta/kv/lease/timetolive ", NULL, "503 No", "{\"code\":14,\"message\":\"x\"}"}};
+    const Line lines[] = { VERSION("{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.3.0\"}"),
+                           { "POST /v3beta/kv/lease/timetolive ", NULL, "503 No", "{\"code\":14,\"message\":\"x\"}" } };
 
     (void)state;
     expect_open_fails(STORE_AUTO, lines, 2, STORE_UNREACHABLE, "majority");
@@ -303,33 +365,54 @@ static void words_refusals(void **state)
         const char *status, *body, *words;
         StoreStatus expected;
     } cases[] = {
-        {"403 Forbidden", "{\"code\":7,\"message\":\"etcdserver: permission denied\"}", "readwrite", STORE_REFUSED},
-        {"400 Bad", "{\"code\":3,\"message\":\"etcdserver: user name is empty\"}", "--etcd-user", STORE_REFUSED},
-        {"401 No", "{\"code\":16,\"message\":\"etcdserver: invalid auth token\"}", "--etcd-password-file",
-         STORE_REFUSED},
-        {"429 No", "{\"code\":8,\"message\":\"etcdserver: mvcc: database space exceeded\"}", "defragment",
-         STORE_REFUSED},
-        {"429 No", "{\"code\":8,\"message\":\"etcdserver: too many requests\"}", "too many requests",
-         STORE_UNREACHABLE},
-        {"503 No", "{\"code\":14,\"message\":\"etcdserver: no leader\"}", "no leader", STORE_UNREACHABLE},
-        {"200 OK", "{\"error\":{\"code\":14,\"message\":\"etcdserver: no leader\"}}", "no leader", STORE_UNREACHABLE},
-        {"502 No", "<html>", "502: <html>", STORE_UNREACHABLE},
-        {"200 OK", "<html>", "does not answer like etcd's v3 API", STORE_REFUSED},
+        { "403 Forbidden", "{\"code\":7,\"message\":\"etcdserver: permission denied\"}", "readwrite", STORE_REFUSED },
+        { "400 Bad", "{\"code\":3,\"message\":\"etcdserver: user name is empty\"}", "--etcd-user", STORE_REFUSED },
+        { "401 No", "{\"code\":16,\"message\":\"etcdserver: invalid auth token\"}", "--etcd-password-file",
+          STORE_REFUSED },
+        { "429 No", "{\"code\":8,\"message\":\"etcdserver: mvcc: database space exceeded\"}", "defragment",
+          STORE_REFUSED },
+        { "429 No", "{\"code\":8,\"message\":\"etcdserver: too many requests\"}", "too many requests",
+          STORE_UNREACHABLE },
+        { "503 No", "{\"code\":14,\"message\":\"etcdserver: no leader\"}", "no leader", STORE_UNREACHABLE },
+        { "200 OK", "{\"error\":{\"code\":14,\"message\":\"etcdserver: no leader\"}}", "no leader", STORE_UNREACHABLE },
+        { "502 No", "<html>", "502: <html>", STORE_UNREACHABLE },
+        { "200 OK", "<html>", "does not answer like etcd's v3 API", STORE_REFUSED },
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        const Line lines[] = {VERSION("{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}"),
-                              {"POST /v3/lease/timetolive ", NULL, cases[i].status, cases[i].body}};
+        const Line lines[] = { VERSION("{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}"),
+                               { "POST /v3/lease/timetolive ", NULL, cases[i].status, cases[i].body } };
         expect_open_fails(STORE_AUTO, lines, 2, cases[i].expected, cases[i].words);
     }
 }
 
+static Store *make_open_store3(void)
+{
+    const Line lines[] = {
+        VERSION("{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}"),
+        { "POST /v3/lease/timetolive ", NULL, "200 OK", "{\"TTL\":\"-1\"}" },
+        { "POST /v3/lease/timetolive ", NULL, "200 OK", "{\"TTL\":\"-1\"}" },
+        { "POST /v3/lease/timetolive ", NULL, "200 OK", "{\"TTL\":\"-1\"}" },
+        { "POST /v3/lease/timetolive ", NULL, "200 OK", "{\"TTL\":\"-1\"}" },
+        { "POST /v3/lease/grant ", NULL, "200 OK", "{\"TTL\":\"30\"}" },
+    };
+    Store *store = make_store(STORE_V3);
+    Seen seen = { 0 };
+
+    assert_int_equal(store_lease(store), 0);
+    open_with(store, lines, ARRAY_SIZE(lines), &seen);
+    assert_int_equal(seen.status, STORE_OK);
+    assert_true(store_lease(store) != 0);
+    return store;
+}
+
 static Store *make_open_store(const char *version)
 {
-    const Line lines[] = {VERSION(version), {"PUT /v2/keys/app/servers ", "dir=true&prevExist=false", "201 OK", "{}"}};
+    const Line lines[] = { VERSION(version),
+                           { "PUT /v2/keys/app/servers ", "dir=true&prevExist=false", "201 OK", "{}" } };
     Store *store = make_store(STORE_AUTO);
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     open_with(store, lines, 2, &seen);
     assert_int_equal(seen.status, STORE_OK);
@@ -340,13 +423,75 @@ static Store *make_open_store(const char *version)
 
 static void run(Store *store, StoreOp *op, const Line *lines, size_t n, StoreStatus status, StoreOutcome outcome)
 {
-    Seen seen = {0};
+    Seen seen = { 0 };
 
     play(lines, n);
     store_apply(store, op, 1, on_done, &seen);
     wait_for(&seen);
     assert_int_equal(seen.status, status);
     assert_int_equal(op->outcome, outcome);
+}
+
+#define DENIED "403 Forbidden", "{\"code\":7,\"message\":\"etcdserver: permission denied\"}"
+
+/* A user who may write nothing is told how to mend that; one who may write some keys is not held up by another. */
+static void a_refusal_is_of_one_key_once_another_was_written(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store3();
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/other", .value = "1" };
+    StoreOp good = { .verb = STORE_ENSURE, .key = "/a", .value = "1" };
+    const Line denied[] = { { "POST /v3/kv/txn ", NULL, DENIED } };
+    const Line written[] = { { "POST /v3/kv/txn ", NULL, "200 OK", "{\"succeeded\":true}" } };
+
+    (void)state;
+    run(store, &op, denied, 1, STORE_REFUSED, STORE_OP_FAILED);
+    run(store, &good, written, 1, STORE_OK, STORE_OP_DONE);
+    run(store, &op, denied, 1, STORE_OK, STORE_OP_REJECTED);
+    assert_string_equal(op.holder, "etcdserver: permission denied");
+    free(op.holder);
+}
+
+static void names_the_files_when_tls_fails(void **state)
+{
+    char url[160];
+    char *endpoints[] = { url };
+    StoreConfig config = { .etcd = { .endpoints = endpoints, .n_endpoints = 1, .ca = "/nowhere/ca.pem" }, .ttl_s = 30 };
+    CLEANUP(store_free_p) Store *store = NULL;
+    Seen seen = { 0 };
+
+    (void)state;
+    snprintf(url, sizeof(url), "https%s", server->url + strlen("http"));
+    assert_int_equal(store_new(&store, event, &config), 0);
+    open_with(store, NULL, 0, &seen);
+    assert_int_equal(seen.status, STORE_UNREACHABLE);
+    assert_non_null(strstr(seen.message, "check --etcd-ca"));
+}
+
+static void asks_another_member_before_a_short_ttl_ends(void **state)
+{
+    Store store = { .config.ttl_s = 5 };
+
+    (void)state;
+    assert_int_equal(store_timeout_ms(&store, 3000), 1250);
+    store.config.ttl_s = 30;
+    assert_int_equal(store_timeout_ms(&store, 3000), 3000);
+    store.config.ttl_s = UINT32_MAX;
+    assert_int_equal(store_timeout_ms(&store, 3000), 3000);
+}
+
+static void numbers_have_a_limit(void **state)
+{
+    unsigned number;
+
+    (void)state;
+    assert_false(number_parse("9", 5, &number));
+    assert_false(number_parse("6", 5, &number));
+    assert_false(number_parse("10", 5, &number));
+    assert_true(number_parse("5", 5, &number));
+    assert_int_equal(number, 5);
+    assert_true(number_parse("65535", 65535, &number));
+    assert_false(number_parse("65536", 65535, &number));
+    assert_false(number_parse("4294967296", UINT32_MAX, &number));
 }
 
 #define NODE(value) "{\"node\":{\"value\":\"" value "\",\"ttl\":9,\"modifiedIndex\":5}}"
@@ -358,11 +503,11 @@ static void run(Store *store, StoreOp *op, const Line *lines, size_t n, StoreSta
 static void adopts_a_key_of_its_own_by_a_refresh(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
-    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "1"};
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/a", .value = "1" };
     const Line lines[] = {
-        {"PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", EXISTS},
-        {GET_A, NULL, "200 OK", NODE("1")},
-        {"PUT /v2/keys/a ", "ttl=30&refresh=true&prevValue=1", "200 OK", "{}"},
+        { "PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", EXISTS },
+        { GET_A, NULL, "200 OK", NODE("1") },
+        { "PUT /v2/keys/a ", "ttl=30&refresh=true&prevValue=1", "200 OK", "{}" },
     };
 
     (void)state;
@@ -373,10 +518,10 @@ static void adopts_a_key_of_its_own_by_a_refresh(void **state)
 static void a_key_without_ttl_is_somebody_elses(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
-    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "1"};
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/a", .value = "1" };
     const Line lines[] = {
-        {"PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", EXISTS},
-        {GET_A, NULL, "200 OK", "{\"node\":{\"value\":\"1\",\"modifiedIndex\":5}}"},
+        { "PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", EXISTS },
+        { GET_A, NULL, "200 OK", "{\"node\":{\"value\":\"1\",\"modifiedIndex\":5}}" },
     };
 
     (void)state;
@@ -387,14 +532,14 @@ static void a_key_without_ttl_is_somebody_elses(void **state)
 
 static void sends_no_refresh_to_what_does_not_know_it(void **state)
 {
-    static const char *const texts[] = {"etcd 0.4.6", "{\"releaseVersion\":\"2.0.13\",\"internalVersion\":\"2\"}",
-                                        "{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.2.0\"}"};
+    static const char *const texts[] = { "etcd 0.4.6", "{\"releaseVersion\":\"2.0.13\",\"internalVersion\":\"2\"}",
+                                         "{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.2.0\"}" };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         CLEANUP(store_free_p) Store *store = make_open_store(texts[i]);
-        StoreOp op = {.verb = STORE_REFRESH, .key = "/a", .value = "1"};
-        const Line lines[] = {{"PUT /v2/keys/a ", "ttl=30&value=1&prevValue=1", "200 OK", "{}"}};
+        StoreOp op = { .verb = STORE_REFRESH, .key = "/a", .value = "1" };
+        const Line lines[] = { { "PUT /v2/keys/a ", "ttl=30&value=1&prevValue=1", "200 OK", "{}" } };
         run(store, &op, lines, 1, STORE_OK, STORE_OP_DONE);
     }
 }
@@ -402,14 +547,14 @@ static void sends_no_refresh_to_what_does_not_know_it(void **state)
 static void survives_every_race(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
-    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "3", .previous = "1", .attempted = "2"};
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/a", .value = "3", .previous = "1", .attempted = "2" };
     const Line lines[] = {
-        {"PUT /v2/keys/a ", "ttl=30&value=3&prevValue=1", CHANGED},
-        {GET_A, NULL, "200 OK", NODE("2")},
-        {"PUT /v2/keys/a ", "ttl=30&value=3&prevValue=2", GONE},
-        {"PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", EXISTS},
-        {GET_A, NULL, GONE},
-        {"PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", "201 OK", "{}"},
+        { "PUT /v2/keys/a ", "ttl=30&value=3&prevValue=1", CHANGED },
+        { GET_A, NULL, "200 OK", NODE("2") },
+        { "PUT /v2/keys/a ", "ttl=30&value=3&prevValue=2", GONE },
+        { "PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", EXISTS },
+        { GET_A, NULL, GONE },
+        { "PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", "201 OK", "{}" },
     };
 
     (void)state;
@@ -420,13 +565,13 @@ static void survives_every_race(void **state)
 static void gives_up_a_race_that_does_not_end(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
-    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "3"};
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/a", .value = "3" };
     Line lines[8];
 
     (void)state;
     for (size_t i = 0; i < 8; i += 2) {
-        lines[i] = (Line){"PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", EXISTS};
-        lines[i + 1] = (Line){GET_A, NULL, GONE};
+        lines[i] = (Line){ "PUT /v2/keys/a ", "ttl=30&value=3&prevExist=false", EXISTS };
+        lines[i + 1] = (Line){ GET_A, NULL, GONE };
     }
     run(store, &op, lines, 8, STORE_OK, STORE_OP_FAILED);
 }
@@ -434,14 +579,14 @@ static void gives_up_a_race_that_does_not_end(void **state)
 static void deletes_what_was_attempted_too(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
-    StoreOp op = {.verb = STORE_REMOVE, .key = "/a", .previous = "1", .attempted = "2 3"};
+    StoreOp op = { .verb = STORE_REMOVE, .key = "/a", .previous = "1", .attempted = "2 3" };
     const Line lines[] = {
-        {"DELETE /v2/keys/a?prevValue=1 ", NULL, CHANGED},
-        {"DELETE /v2/keys/a?prevValue=2%203 ", NULL, "200 OK", "{}"},
+        { "DELETE /v2/keys/a?prevValue=1 ", NULL, CHANGED },
+        { "DELETE /v2/keys/a?prevValue=2%203 ", NULL, "200 OK", "{}" },
     };
     const Line others[] = {
-        {"DELETE /v2/keys/a?prevValue=1 ", NULL, CHANGED},
-        {"DELETE /v2/keys/a?prevValue=2%203 ", NULL, CHANGED},
+        { "DELETE /v2/keys/a?prevValue=1 ", NULL, CHANGED },
+        { "DELETE /v2/keys/a?prevValue=2%203 ", NULL, CHANGED },
     };
 
     (void)state;
@@ -457,11 +602,13 @@ static void deletes_what_was_attempted_too(void **state)
 static void leaves_the_outcome_open_when_etcd_fails(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
-    StoreOp op = {.verb = STORE_ENSURE, .key = "/a", .value = "3"};
-    const Line lines[] = {{"PUT /v2/keys/a ", NULL, "500 No", "{\"errorCode\":300,\"message\":\"Raft Internal Error\"}"}};
-    const Line denied[] = {{"PUT /v2/keys/a ", NULL, "401 No",
-                            "{\"errorCode\":110,\"message\":\"The request requires user authentication\"}"}};
-    const Line root[] = {{"PUT /v2/keys/a ", NULL, "403 No", "{\"errorCode\":107,\"message\":\"Root is read only\"}"}};
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/a", .value = "3" };
+    const Line lines[] = { { "PUT /v2/keys/a ", NULL, "500 No",
+                             "{\"errorCode\":300,\"message\":\"Raft Internal Error\"}" } };
+    const Line denied[] = { { "PUT /v2/keys/a ", NULL, "401 No",
+                              "{\"errorCode\":110,\"message\":\"The request requires user authentication\"}" } };
+    const Line root[] = { { "PUT /v2/keys/a ", NULL, "403 No",
+                            "{\"errorCode\":107,\"message\":\"Root is read only\"}" } };
 
     (void)state;
     run(store, &op, lines, 1, STORE_UNREACHABLE, STORE_OP_FAILED);
@@ -474,8 +621,8 @@ static void leaves_the_outcome_open_when_etcd_fails(void **state)
 static void answers_before_it_is_open(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_store(STORE_AUTO);
-    StoreOp op = {.verb = STORE_PEEK, .key = "/a", .value = "3"};
-    Seen heartbeat = {0}, revoke = {0}, audit = {0};
+    StoreOp op = { .verb = STORE_PEEK, .key = "/a", .value = "3" };
+    Seen heartbeat = { 0 }, revoke = { 0 }, audit = { 0 };
 
     (void)state;
     run(store, &op, NULL, 0, STORE_UNREACHABLE, STORE_OP_FAILED);
@@ -488,12 +635,68 @@ static void answers_before_it_is_open(void **state)
     assert_int_equal(audit.status, STORE_UNREACHABLE);
 }
 
+/* The verb was not called, or answered. */
+static bool ended(Seen *seen, int r)
+{
+    if (r < 0) {
+        assert_int_equal(r, -ENOMEM);
+        assert_false(seen->done);
+        return false;
+    }
+    while (!seen->done)
+        assert_true(sd_event_run(event, 10 * 1000 * 1000) > 0);
+    return seen->status == STORE_OK;
+}
+
+/* True: the n-th allocation was made, and failed. */
+static bool work_with_failure(StoreApi api, unsigned n)
+{
+    CLEANUP(store_free_p) Store *store = make_store(api);
+    StoreOp op = { .verb = STORE_ENSURE, .key = "/a", .value = "1" };
+    Seen opened = { 0 }, applied = { 0 }, beaten = { 0 }, again = { 0 };
+    bool unharmed;
+
+    fails_in = n;
+    unharmed = ended(&opened, store_open(store, on_keys, &opened));
+    if (unharmed)
+        unharmed = ended(&applied, store_apply(store, &op, 1, on_done, &applied));
+    if (unharmed)
+        unharmed = ended(&beaten, store_heartbeat(store, on_done, &beaten));
+    bool failed = fails_in == 0;
+    fails_in = 0;
+    assert_true(failed || unharmed);
+    /* What failed can be tried again. */
+    assert_true(ended(&again, store_open(store, on_keys, &again)));
+    free(op.holder);
+    again = (Seen){ 0 };
+    assert_true(ended(&again, store_apply(store, &op, 1, on_done, &again)));
+    assert_int_equal(op.outcome, api == STORE_V3 ? STORE_OP_DONE : STORE_OP_HELD);
+    free(op.holder);
+    return failed;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    static const StoreApi apis[] = { STORE_V3, STORE_V2 };
+
+    (void)state;
+    any_order = true;
+    for (size_t i = 0; i < ARRAY_SIZE(apis); i++) {
+        unsigned n = 1;
+
+        while (work_with_failure(apis[i], n))
+            n++;
+        assert_in_range(n, 20, 2000);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(builds_forms),
+        cmocka_unit_test(a_form_is_whole_or_none),
         cmocka_unit_test(builds_paths),
         cmocka_unit_test(reads_errors),
         cmocka_unit_test(an_answer_without_code_is_not_the_apis),
@@ -502,6 +705,11 @@ int main(void)
         TEST(says_how_to_get_the_api),
         TEST(a_cluster_under_upgrade_counts_as_its_oldest_member),
         TEST(words_refusals),
+        TEST(a_refusal_is_of_one_key_once_another_was_written),
+        TEST(names_the_files_when_tls_fails),
+        cmocka_unit_test(asks_another_member_before_a_short_ttl_ends),
+        cmocka_unit_test(numbers_have_a_limit),
+        TEST(each_allocation_may_fail),
         TEST(adopts_a_key_of_its_own_by_a_refresh),
         TEST(a_key_without_ttl_is_somebody_elses),
         TEST(sends_no_refresh_to_what_does_not_know_it),

@@ -17,7 +17,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const char *const versions[] = {"3.3", "3.4", "3.5", "3.6"};
+static const char *const versions[] = { "3.3", "3.4", "3.5", "3.6" };
 
 static char *read_data(const char *name, const char *version)
 {
@@ -46,7 +46,7 @@ static cJSON *read_json(const char *name, const char *version)
 
 static StoreOp op_of(StoreVerb verb, const char *key, const char *value, uint64_t revision)
 {
-    return (StoreOp){.verb = verb, .key = key, .value = value, .revision = revision};
+    return (StoreOp){ .verb = verb, .key = key, .value = value, .revision = revision };
 }
 
 enum { MIXED = 10 };
@@ -68,12 +68,12 @@ static void fill_mixed(StoreOp *ops)
 static void builds_the_requests_that_were_recorded(void **state)
 {
     StoreOp mixed[MIXED];
-    StoreOp created[] = {op_of(STORE_ENSURE, "/app/a", "v1", 0), op_of(STORE_ENSURE, "/app/b", "v1", 0),
-                         op_of(STORE_ENSURE, "/app/f", "v1", 0)};
-    Etcd3Key moved[] = {{(char *)"/app/a", (char *)"v2", 7, 777},
-                        {(char *)"/app/b", (char *)"v1", 2, 777},
-                        {(char *)"/app/c", (char *)"by hand", 3, 777}};
-    Etcd3Key ranges[] = {{.key = (char *)"/app/a"}, {.key = (char *)"/app/gone"}, {.key = (char *)"/app/c"}};
+    StoreOp created[] = { op_of(STORE_ENSURE, "/app/a", "v1", 0), op_of(STORE_ENSURE, "/app/b", "v1", 0),
+                          op_of(STORE_ENSURE, "/app/f", "v1", 0) };
+    Etcd3Key moved[] = { { (char *)"/app/a", (char *)"v2", 7, 777 },
+                         { (char *)"/app/b", (char *)"v1", 2, 777 },
+                         { (char *)"/app/c", (char *)"by hand", 3, 777 } };
+    Etcd3Key ranges[] = { { .key = (char *)"/app/a" }, { .key = (char *)"/app/gone" }, { .key = (char *)"/app/c" } };
 
     (void)state;
     fill_mixed(mixed);
@@ -81,11 +81,11 @@ static void builds_the_requests_that_were_recorded(void **state)
         const char *name;
         char *body;
     } cases[] = {
-        {"request-created", etcd3_build_apply(created, 3, 777, false)},
-        {"request-mixed", etcd3_build_apply(mixed, MIXED, 777, false)},
-        {"request-intended", etcd3_build_apply(mixed, MIXED, 777, true)},
-        {"request-move", etcd3_build_move(moved, 3, 778)},
-        {"request-ranges", etcd3_build_ranges(ranges, 3)},
+        { "request-created", etcd3_build_apply(created, 3, 777, false) },
+        { "request-mixed", etcd3_build_apply(mixed, MIXED, 777, false) },
+        { "request-intended", etcd3_build_apply(mixed, MIXED, 777, true) },
+        { "request-move", etcd3_build_move(moved, 3, 778) },
+        { "request-ranges", etcd3_build_ranges(ranges, 3) },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         CLEANUP_FREE char *recorded = read_data(cases[i].name, "3");
@@ -146,18 +146,16 @@ static void a_look_tells_ours_from_others(void **state)
 {
     static const char answer[] = "{\"responses\":[{\"response_range\":{\"kvs\":[{\"mod_revision\":\"5\","
                                  "\"value\":\"djE=\",\"lease\":\"9007199254740993\"}]}}]}";
-    const int64_t others[] = {0, 9007199254740993};
+    const int64_t others[] = { 0, 9007199254740993 };
     struct {
         const char *value;
         int64_t lease;
         size_t n_others;
         StoreOutcome outcome;
     } cases[] = {
-        {"v1", 9007199254740993, 0, STORE_OP_DONE},
-        {"v2", 9007199254740993, 0, STORE_OP_CHANGED},
-        {"v1", 9007199254740992, 0, STORE_OP_HELD}, /* the same, as doubles */
-        {"v1", 777, 2, STORE_OP_CHANGED},
-        {"v1", 777, 1, STORE_OP_HELD},
+        { "v1", 9007199254740993, 0, STORE_OP_DONE }, { "v2", 9007199254740993, 0, STORE_OP_CHANGED },
+        { "v1", 9007199254740992, 0, STORE_OP_HELD }, /* the same, as doubles */
+        { "v1", 777, 2, STORE_OP_CHANGED },           { "v1", 777, 1, STORE_OP_HELD },
     };
 
     (void)state;
@@ -172,10 +170,39 @@ static void a_look_tells_ours_from_others(void **state)
     }
 }
 
+/* A key that somebody else had when last seen is not tried as if it were free. */
+static void plain_is_what_should_be_free_or_ours(void **state)
+{
+    StoreOp ops[] = { op_of(STORE_ENSURE, "/app/a", "v1", 0), op_of(STORE_REMOVE, "/app/b", NULL, 0) };
+
+    (void)state;
+    assert_true(etcd3_is_plain(ops, 2));
+    ops[0].revision = 7;
+    assert_false(etcd3_is_plain(ops, 2));
+    ops[0] = op_of(STORE_ENSURE, "/app/a", "v1", 0);
+    ops[0].previous = "v0";
+    assert_false(etcd3_is_plain(ops, 2));
+    ops[0] = op_of(STORE_REPLACE, "/app/a", "v1", 0);
+    assert_false(etcd3_is_plain(ops, 2));
+}
+
+static void a_write_cannot_find_its_key_absent(void **state)
+{
+    static const char answer[] = "{\"responses\":[{\"response_txn\":{\"responses\":[{\"response_txn\":{\"responses\":["
+                                 "{\"response_range\":{}}]}}]}}]}";
+    CLEANUP_JSON cJSON *json = NULL;
+    StoreOp op = op_of(STORE_ENSURE, "/app/a", "v1", 0);
+
+    (void)state;
+    assert_int_equal(json_parse(&json, answer, strlen(answer)), 0);
+    assert_int_equal(etcd3_parse_apply(json, &op, 1, 777, NULL, 0), 0);
+    assert_int_equal(op.outcome, STORE_OP_FAILED);
+}
+
 static void keys_without_lease_are_nobodys(void **state)
 {
     static const char answer[] = "{\"responses\":[{\"response_range\":{\"kvs\":[{\"value\":\"djE=\"}]}}]}";
-    const int64_t others[] = {0};
+    const int64_t others[] = { 0 };
     CLEANUP_JSON cJSON *json = NULL;
     StoreOp op = op_of(STORE_PEEK, "/app/a", "v1", 0);
 
@@ -208,6 +235,13 @@ static void refuses_an_answer_to_something_else(void **state)
         assert_int_equal(etcd3_parse_apply(json, &op, 1, 777, NULL, 0), -EBADMSG);
         assert_null(op.holder);
     }
+    /* A question that is answered as if it were a write. */
+    CLEANUP_JSON cJSON *json = NULL;
+    static const char written[] = "{\"responses\":[{\"response_txn\":{\"succeeded\":true}}]}";
+    StoreOp peek = op_of(STORE_PEEK, "/app/a", "v1", 0);
+    assert_int_equal(json_parse(&json, written, strlen(written)), 0);
+    assert_int_equal(etcd3_parse_apply(json, &peek, 1, 777, NULL, 0), -EBADMSG);
+    assert_false(peek.wrote);
 }
 
 static void cuts_the_values_of_others(void **state)
@@ -237,7 +271,7 @@ static void reads_what_hangs_on_a_lease(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
         CLEANUP_JSON cJSON *found = read_json("timetolive", versions[i]);
         CLEANUP_JSON cJSON *none = read_json("timetolive-none", versions[i]);
-        Etcd3Lease lease = {.id = 777};
+        Etcd3Lease lease = { .id = 777 };
         unsigned seen = 0;
 
         assert_int_equal(etcd3_parse_time_to_live(found, &lease), 0);
@@ -262,7 +296,7 @@ static void reads_values(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
         CLEANUP_JSON cJSON *json = read_json("ranges", versions[i]);
-        Etcd3Key keys[3] = {0};
+        Etcd3Key keys[3] = { 0 };
 
         assert_int_equal(etcd3_parse_ranges(json, keys, 3), 0);
         assert_string_equal(keys[0].value, "v2");
@@ -282,7 +316,7 @@ static void reads_which_keys_moved(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
         CLEANUP_JSON cJSON *json = read_json("move", versions[i]);
-        Etcd3Key keys[3] = {{.lease = 777}, {.lease = 777}, {.lease = 777}};
+        Etcd3Key keys[3] = { { .lease = 777 }, { .lease = 777 }, { .lease = 777 } };
 
         assert_int_equal(etcd3_parse_move(json, keys, 3, 778), 0);
         assert_int_equal(keys[0].lease, 778);
@@ -312,15 +346,15 @@ static void reads_errors(void **state)
         GrpcCode code;
         const char *message;
     } cases[] = {
-        {"grant-exists", GRPC_FAILED_PRECONDITION, "etcdserver: lease already exists"},
-        {"lease-not-found", GRPC_NOT_FOUND, "etcdserver: requested lease not found"},
-        {"revoke-none", GRPC_NOT_FOUND, "etcdserver: requested lease not found"},
-        {"no-user", GRPC_INVALID_ARGUMENT, "etcdserver: user name is empty"},
-        {"bad-token", GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token"},
-        {"bad-password", GRPC_INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password"},
-        {"no-permission", GRPC_PERMISSION_DENIED, "etcdserver: permission denied"},
-        {"apply-mixed", GRPC_OK, ""},
-        {"keepalive", GRPC_OK, ""},
+        { "grant-exists", GRPC_FAILED_PRECONDITION, "etcdserver: lease already exists" },
+        { "lease-not-found", GRPC_NOT_FOUND, "etcdserver: requested lease not found" },
+        { "revoke-none", GRPC_NOT_FOUND, "etcdserver: requested lease not found" },
+        { "no-user", GRPC_INVALID_ARGUMENT, "etcdserver: user name is empty" },
+        { "bad-token", GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token" },
+        { "bad-password", GRPC_INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password" },
+        { "no-permission", GRPC_PERMISSION_DENIED, "etcdserver: permission denied" },
+        { "apply-mixed", GRPC_OK, "" },
+        { "keepalive", GRPC_OK, "" },
     };
 
     (void)state;
@@ -364,11 +398,11 @@ static void lease_ids_never_change(void **state)
 static void lease_ids_differ_in_each_part(void **state)
 {
     const int64_t ids[] = {
-        etcd3_lease_id("host", "/app/", NULL, LEASE_A),        etcd3_lease_id("host", "/app/", NULL, LEASE_B),
-        etcd3_lease_id("host", "/app/", "", LEASE_A),          etcd3_lease_id("host", "/app/", "1", LEASE_A),
-        etcd3_lease_id("host", "/app/", "2", LEASE_A),         etcd3_lease_id("host", "/app/1", "", LEASE_A),
-        etcd3_lease_id("host2", "/app/", NULL, LEASE_A),       etcd3_lease_id("host/", "app/", NULL, LEASE_A),
-        etcd3_lease_id("", "", NULL, LEASE_A),                 etcd3_lease_id("host", "/app2/", NULL, LEASE_A),
+        etcd3_lease_id("host", "/app/", NULL, LEASE_A),  etcd3_lease_id("host", "/app/", NULL, LEASE_B),
+        etcd3_lease_id("host", "/app/", "", LEASE_A),    etcd3_lease_id("host", "/app/", "1", LEASE_A),
+        etcd3_lease_id("host", "/app/", "2", LEASE_A),   etcd3_lease_id("host", "/app/1", "", LEASE_A),
+        etcd3_lease_id("host2", "/app/", NULL, LEASE_A), etcd3_lease_id("host/", "app/", NULL, LEASE_A),
+        etcd3_lease_id("", "", NULL, LEASE_A),           etcd3_lease_id("host", "/app2/", NULL, LEASE_A),
     };
 
     (void)state;
@@ -383,7 +417,8 @@ static void base64_goes_both_ways(void **state)
 {
     static const struct {
         const char *plain, *base64;
-    } cases[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe?>", "//4/Pg=="}};
+    } cases[] = { { "", "" },        { "f", "Zg==" },        { "fo", "Zm8=" },
+                  { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe?>", "//4/Pg==" } };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -403,7 +438,7 @@ static void base64_goes_both_ways(void **state)
 
 static void base64_refuses_what_is_none(void **state)
 {
-    static const char *const texts[] = {"Zg", "Zg=", "Z===", "====", "Zm9v\n", "Zm 9", "Zm9-", "Zg==Zg=="};
+    static const char *const texts[] = { "Zg", "Zg=", "Z===", "====", "Zm9v\n", "Zm 9", "Zm9-", "Zg==Zg==" };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -440,6 +475,8 @@ int main(void)
         cmocka_unit_test(builds_the_small_requests),
         cmocka_unit_test(reads_what_came_of_a_batch),
         cmocka_unit_test(a_look_tells_ours_from_others),
+        cmocka_unit_test(plain_is_what_should_be_free_or_ours),
+        cmocka_unit_test(a_write_cannot_find_its_key_absent),
         cmocka_unit_test(keys_without_lease_are_nobodys),
         cmocka_unit_test(refuses_an_answer_to_something_else),
         cmocka_unit_test(cuts_the_values_of_others),

@@ -43,15 +43,13 @@ static char *rendered(const char *text, TemplateEscape escape, Values *values)
     return result;
 }
 
-static void assert_renders(const char *text, TemplateEscape escape, Values values,
-                           const char *expected)
+static void assert_renders(const char *text, TemplateEscape escape, Values values, const char *expected)
 {
     CLEANUP_FREE char *result = rendered(text, escape, &values);
     assert_string_equal(result, expected);
 }
 
-static void assert_label(const char *text, TemplateEscape escape, const char *label,
-                         const char *expected)
+static void assert_label(const char *text, TemplateEscape escape, const char *label, const char *expected)
 {
     assert_renders(text, escape, (Values){ .fields = { [FIELD_LABEL] = label } }, expected);
 }
@@ -93,15 +91,13 @@ static void every_field(void **state)
     (void)state;
     assert_renders("{service} {name} {node} {address} {port} {container_port} {protocol} {id} "
                    "{image} {label:x}",
-                   ESCAPE_VALUE, web,
-                   "servers web host1 192.0.2.5 32768 80 tcp 0123456789ab app blue");
+                   ESCAPE_VALUE, web, "servers web host1 192.0.2.5 32768 80 tcp 0123456789ab app blue");
 }
 
 static void gliderlabs_layout(void **state)
 {
     (void)state;
-    assert_renders("/app/{service}/{node}:{name}:{container_port}", ESCAPE_KEY, web,
-                   "/app/servers/host1:web:80");
+    assert_renders("/app/{service}/{node}:{name}:{container_port}", ESCAPE_KEY, web, "/app/servers/host1:web:80");
 }
 
 static void json_is_a_template(void **state)
@@ -109,8 +105,7 @@ static void json_is_a_template(void **state)
     (void)state;
     assert_renders("{\"host\":\"{address}\",\"port\":{port}}", ESCAPE_VALUE, web,
                    "{\"host\":\"192.0.2.5\",\"port\":32768}");
-    assert_renders("{\"a\":{\"b\":{port}},\"c\":[{}]}", ESCAPE_VALUE, web,
-                   "{\"a\":{\"b\":32768},\"c\":[{}]}");
+    assert_renders("{\"a\":{\"b\":{port}},\"c\":[{}]}", ESCAPE_VALUE, web, "{\"a\":{\"b\":32768},\"c\":[{}]}");
 }
 
 static void loose_braces_are_literal(void **state)
@@ -150,10 +145,8 @@ static void json_filter(void **state)
 {
     (void)state;
     assert_label("{label:x|json}", ESCAPE_VALUE, "a \"b\" \\ #$", "\"a \\\"b\\\" \\\\ #$\"");
-    assert_label("{label:x|json}", ESCAPE_VALUE, "a\nb\t\x01\x7f",
-                 "\"a\\u000ab\\u0009\\u0001\\u007f\"");
-    assert_label("{label:x|json}", ESCAPE_VALUE, "\xc3\xa4\xff\xc3",
-                 "\"\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\"");
+    assert_label("{label:x|json}", ESCAPE_VALUE, "a\nb\t\x01\x7f", "\"a\\u000ab\\u0009\\u0001\\u007f\"");
+    assert_label("{label:x|json}", ESCAPE_VALUE, "\xc3\xa4\xff\xc3", "\"\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\"");
     assert_label("{label:x|json}", ESCAPE_VALUE, "\xc2\x85\xe2\x80\xa8", "\"\\u0085\\u2028\"");
     assert_label("{label:x|json}", ESCAPE_VALUE, NULL, "\"\"");
     assert_label("{label:x|json?null}", ESCAPE_VALUE, NULL, "null");
@@ -201,19 +194,18 @@ static void segments_are_never_dots_or_empty(void **state)
     assert_label("/app/{label:x}{label:y}/b", ESCAPE_KEY, ".", "/app/.._/b");
     assert_label("/app/a{label:x}/b", ESCAPE_KEY, NULL, "/app/a/b");
     assert_label("/app/{label:x?..}", ESCAPE_KEY, NULL, "/app/.._");
+    assert_label("/app/{label:x?a/../b}", ESCAPE_KEY, NULL, "/app/a/.._/b");
+    assert_label("/app/{label:x?/a//}/b", ESCAPE_KEY, NULL, "/app/_/a/_/_/b");
 }
 
 static void values_are_one_plain_line(void **state)
 {
     (void)state;
-    assert_label("{label:x}", ESCAPE_VALUE, "a b\nc\"d'e`f\\g#h$i\rj\x7fk",
-                 "a_b_c_d_e_f_g_h_i_j_k");
+    assert_label("{label:x}", ESCAPE_VALUE, "a b\nc\"d'e`f\\g#h$i\rj\x7fk", "a_b_c_d_e_f_g_h_i_j_k");
     assert_label("{label:x}", ESCAPE_VALUE, "a,b=c;d{e}/@%&", "a,b=c;d{e}/@%&");
     assert_label("{label:x}", ESCAPE_VALUE, "\xc3\xa4\xf0\x9f\x90\x8b", "\xc3\xa4\xf0\x9f\x90\x8b");
-    assert_label("{label:x}", ESCAPE_VALUE, "\xc3(\xff\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80\xe2\x82",
-                 "_(____________");
-    assert_label("{label:x}", ESCAPE_VALUE, "\xe0\x80\xaf\xf0\x80\x80\xaf",
-                 "_______"); /* overlong slashes */
+    assert_label("{label:x}", ESCAPE_VALUE, "\xc3(\xff\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80\xe2\x82", "_(____________");
+    assert_label("{label:x}", ESCAPE_VALUE, "\xe0\x80\xaf\xf0\x80\x80\xaf", "_______"); /* overlong slashes */
     assert_label("{label:x}", ESCAPE_VALUE, "\xc2\x85|\xe2\x80\xa8|\xe2\x80\xa9", "__|___|___");
     assert_label("{label:x}", ESCAPE_NONE, "a b\n/\"", "a b_/\"");
 }
@@ -266,8 +258,7 @@ static void results_are_bounded(void **state)
     char *result = text;
     for (TemplateEscape escape = ESCAPE_KEY; escape <= ESCAPE_NONE; escape++)
         assert_int_equal(template_render(longer, escape, lookup, &values, &result), -ENAMETOOLONG);
-    assert_int_equal(template_render(quoted, ESCAPE_VALUE, lookup, &values, &result),
-                     -ENAMETOOLONG);
+    assert_int_equal(template_render(quoted, ESCAPE_VALUE, lookup, &values, &result), -ENAMETOOLONG);
     assert_ptr_equal(result, text);
 }
 
@@ -320,8 +311,7 @@ static void any_text_compiles_or_is_told_why(void **state)
             continue;
         }
         Values values = web;
-        assert_int_equal(
-            template_render(template, (TemplateEscape)(round % 3), lookup, &values, &result), 0);
+        assert_int_equal(template_render(template, (TemplateEscape)(round % 3), lookup, &values, &result), 0);
     }
 }
 
@@ -336,8 +326,7 @@ static void any_label_is_good_json(void **state)
             label[i] = (char)(1 + random_next(&seed) % 255);
         label[size < sizeof(label) ? size : sizeof(label) - 1] = '\0';
         Values values = { .fields = { [FIELD_LABEL] = label } };
-        CLEANUP_FREE char *result =
-            rendered("{\"x\":{label:x|json},\"y\":\"{label:y}\"}", ESCAPE_VALUE, &values);
+        CLEANUP_FREE char *result = rendered("{\"x\":{label:x|json},\"y\":\"{label:y}\"}", ESCAPE_VALUE, &values);
         CLEANUP(cJSON_Delete_p) cJSON *json = cJSON_ParseWithOpts(result, NULL, true);
         if (!json)
             fail_msg("not JSON: %s", result);
