@@ -185,3 +185,27 @@ events_since() {
     watch_sync "$LAB/events"
     [ "$(events_since "$LAB/events.before")" = "PUT /app/servers/web 192.0.2.51:8001" ]
 }
+
+@test "an interface that is not there at the start: what an earlier run has left stays for the grace, then goes" {
+    start web -p 8001:80
+    agent --advertise eth1 --heartbeat 1
+    keys_become "/app/servers/web 198.51.100.11:8001"
+    cp "$LAB/events" "$LAB/events.before"
+    agent_again --advertise eth9 --heartbeat 1 --docker-grace 60
+    wait_for 5 said 'Found no address to advertise (eth9)'
+    # Longer than its TTL: it is renewed.
+    sleep 7
+    on_h1 link add eth9 type veth peer name eth9peer
+    on_h1 address add 198.51.100.11/24 dev eth9
+    on_h1 link set dev eth9 up
+    wait_for 5 said 'Advertising 198.51.100.11 (interface eth9)'
+    watch_sync "$LAB/events"
+    [ -z "$(events_since "$LAB/events.before")" ]
+    on_h1 link del eth9
+    agent_again --advertise eth9 --heartbeat 1 --docker-grace 2
+    wait_for 10 said 'Withdrawn: /app/servers/web'
+    keys_become
+    run "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" --advertise eth9 --check-config
+    [ "$status" -eq 0 ]
+    [[ $output == *"there is no interface eth9 here now"* ]]
+}

@@ -96,7 +96,8 @@ teardown() {
     start h1 oom -m 16m app:1 /bin/sh -c 'until test -e /go; do sleep 0.1; done; exec /bin/busybox tail /dev/zero'
     lab_docker h1 exec oom touch /go
     wait_for 10 gone oom
-    [ "$(lab_docker h1 inspect -f '{{.State.OOMKilled}}' oom)" = true ]
+    # Docker does not always hear why the kernel has killed it.
+    [ "$(lab_docker h1 inspect -f '{{.State.ExitCode}}' oom)" -eq 137 ]
 }
 
 @test "paused it is out, unpaused it is in" {

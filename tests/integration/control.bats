@@ -210,7 +210,7 @@ key_is_there() {
     watch3_start "$LAB/watch"
     lab_registrator h1 drain web1
     wait_for 1 not key_is_there web1
-    explains web1 "drained" "registrator undrain"
+    explains web1 "drained, held by the operator" "registrator undrain CONTAINER"
     key_is_there web2
     # Held, not only taken out: its restart does not bring it back, nor does the agent's.
     lab_docker h1 restart -t 1 web1
@@ -262,7 +262,7 @@ key_is_there() {
     empty() { [[ -z $(keys3 /app/) ]]; }
     wait_for 1 empty
     lab_registrator h1 status | grep '^Node: .*drained'
-    explains web1 "drained" "registrator undrain"
+    explains web1 "this host is drained, held by the operator" "registrator undrain."
     watch3_start "$LAB/watch"
     lab_agent_stop h1
     agent h1
@@ -288,9 +288,7 @@ key_is_there() {
     wait_for 5 keys_are h1
     watch3_start "$LAB/watch"
     lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --filter event=kill \
-        --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
-    # Docker says nothing of when it has begun to listen.
-    sleep 1
+        --since "$(date +%s)" --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
     # Another Docker in the caller's environment is not the one that is meant.
     DOCKER_HOST=unix:///nowhere run "$AGENT" stop --drain 2 web1 web2 --control "$LAB/h1/control.sock"
     [ "$status" -eq 0 ]
@@ -300,11 +298,16 @@ key_is_there() {
     local name withdrawn stopped
     for name in web1 web2; do
         withdrawn=$(awk -v key="/app/servers/$name" '$1 == "DELETE" && $2 == key { print $NF }' "$LAB/watch")
-        stopped=$(awk -v name="$name" '$2 == name { print $1 / 1e9; exit }' "$LAB/events")
+        stopped=$(awk -v name="$name" '$2 == name { printf "%.3f", $1 / 1e9; exit }' "$LAB/events")
         awk -v a="$withdrawn" -v b="$stopped" 'BEGIN { exit !(a > 0 && b - a > 1.8) }' </dev/null
     done
     lab_docker h1 start web1
     wait_for 5 state web1 registered
+    # Meanwhile explain says what is going on.
+    lab_spawn stop "$LAB/stop.log" "$AGENT" stop --drain 3 web1 --control "$LAB/h1/control.sock"
+    wait_for 2 explains web1 "draining, about to be stopped" "when it is started again"
+    wait_for 10 not lab_alive stop
+    [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web1)" = false ]
     # Nothing to wait for where nothing is published.
     lab_docker h1 run -d --name closed app:1
     local start=${EPOCHREALTIME/./}

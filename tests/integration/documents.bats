@@ -24,7 +24,7 @@ help_options() {
 # The README's table of settings: "option<TAB>file key<TAB>default" a line.
 readme_options() {
     sed -n 's/\\|/\x01/g; /^| `--/p' "$TOP/README.md" | tr -d '`' |
-        awk -F ' *[|] *' -v OFS='\t' '{ print $2, $3, $4 }' | tr '\001' '|'
+        awk -F ' *[|] *' -v OFS='\t' 'NF == 6 { print $2, $3, $4 }' | tr '\001' '|'
 }
 
 # etc/registrator.conf: "section.key<TAB>value" a line, commented out as they are.
@@ -186,5 +186,71 @@ help_commands() {
         [ -e "$TOP/$file" ]
         n=$((n + 1))
     done
-    [ "$n" -ge 6 ]
+    [ "$n" -ge 5 ]
+}
+
+# markdown_files: those of the tree, without what is built.
+markdown_files() {
+    find "$TOP" -name '*.md' -not -path "$TOP/build/*" -not -path "$TOP/.git/*"
+}
+
+# anchors FILE: of its headings, as Git hosts make them.
+anchors() {
+    sed -n 's/^##* //p' "$1" | tr '[:upper:]' '[:lower:]' | sed -e 's/[^a-z0-9 _-]//g' -e 's/ /-/g'
+}
+
+@test "documents: links between the pages lead somewhere" {
+    local file link target n=0 bad=0
+    while read -r file; do
+        while read -r link; do
+            target=$file
+            [[ $link == '#'* ]] || target=$(dirname "$file")/${link%%#*}
+            if [[ ! -e $target ]] || { [[ $link == *'#'* ]] && ! anchors "$target" | grep -qxF -- "${link#*#}"; }; then
+                echo "${file#"$TOP"/}: $link"
+                bad=1
+            fi
+            n=$((n + 1))
+        done < <(grep -oE '\]\([^)]+\)' "$file" | sed 's/^](//; s/)$//' | grep -v '^https\{0,1\}://')
+    done < <(markdown_files)
+    [ "$n" -gt 20 ]
+    [ "$bad" -eq 0 ]
+}
+
+@test "documents: docs/architecture.md names all source files, and no file that is not there" {
+    local file name n=0
+    # shellcheck disable=SC2016     # they are Markdown's
+    grep -oE '`[A-Za-z0-9_./-]+`' "$TOP/docs/architecture.md" | tr -d '`' | sort -u >"$BATS_TEST_TMPDIR/named"
+    while read -r name; do
+        [[ $name == */* || $name == *.[ch] || $name == *.bats ]] || continue
+        [[ $name != /* ]] || continue
+        echo "$name"
+        [ -e "$TOP/$name" ] || [ -e "$TOP/registrator/$name" ] || [ -e "$TOP/tests/integration/$name" ]
+        n=$((n + 1))
+    done <"$BATS_TEST_TMPDIR/named"
+    [ "$n" -gt 40 ]
+    for file in "$TOP"/registrator/*.c; do
+        echo "$file"
+        grep -qxF "$(basename "$file")" "$BATS_TEST_TMPDIR/named"
+    done
+}
+
+@test "documents: what docs/troubleshooting.md quotes is what the program says" {
+    run perl "$TOP/tests/lib/said.pl" "$TOP/docs/troubleshooting.md" "$TOP"/registrator/*.c
+    echo "$output"
+    [[ $status -eq 0 && ${#lines[@]} -eq 1 && $output -gt 60 ]]
+}
+
+@test "documents: docs/troubleshooting.md has every reason that explain gives" {
+    local reason n=0
+    while read -r reason; do
+        [[ $reason != registered ]] || continue
+        echo "$reason"
+        grep -qF "| \`$reason\` |" "$TOP/docs/troubleshooting.md"
+        n=$((n + 1))
+    done < <({
+        sed -n '/^} reasons\[/,/^};/p' "$TOP/registrator/record.c" | tr '\n' ' ' |
+            grep -oE '\{ "[a-z-]+", "[^"]+"' | sed 's/^{ "[^"]*", "//'
+        grep -oE 'add_string\(object, "text", "[^"]+"' "$TOP/registrator/status.c" | sed 's/.*, "//'
+    } | tr -d '"')
+    [ "$n" -gt 20 ]
 }

@@ -127,6 +127,25 @@ told() {
     [ "$(events cut-goes | grep -c ^PUT)" -eq 1 ]
 }
 
+@test "a write that was given up while the host was cut off is not carried out when it is back" {
+    local before
+    agent_of h1 --ttl 30 --heartbeat 5
+    start h1 blink-stays app:1
+    # The next heartbeat is far off: it is the write that gets no answer.
+    heartbeats 1
+    lab_cut h1
+    lab_docker h1 run -d -P --name blink-goes app:1
+    wait_for 10 said h1 "etcd gave no answer"
+    lab_docker h1 rm -f blink-goes
+    lab_mend h1
+    wait_for 10 said h1 "Publishing to" 2
+    wait_for 5 keys_are h1
+    before=$(events blink-)
+    # By then TCP has sent it again, if it still does.
+    heartbeats 2
+    diff <(echo "$before") <(events blink-)
+}
+
 @test "dockerd away for longer than --docker-grace: withdrawn; back: registered" {
     local value begin
     agent_of h1 --docker-grace 2

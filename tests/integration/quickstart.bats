@@ -89,13 +89,21 @@ port() {
 }
 
 @test "quickstart: what it says to try works" {
-    local command output
+    local commands output
     output=$(quickstart)
-    command=$(sed -n 's/^  \(.* status\)\( .*\)\?$/\1/p' <<<"$output" | head -n 1)
-    run lab_in h1 sh -c "cd '$LAB/tree' && $command"
-    echo "$command: $output"
+    # The command alone: what it is for stands behind it.
+    commands=$(sed -n -e 's/^  \(export REGISTRATOR_CONTROL=[^ ]*\).*/\1/p' -e 's/^  \(.* status\)\( .*\)\?$/\1/p' \
+        -e 's/^  \(docker run .* --name web3 [^ ]*\).*/\1/p' <<<"$output")
+    [ "$(wc -l <<<"$commands")" -eq 3 ]
+    run lab_in h1 env DOCKER_HOST="unix://$LAB/h1/docker.sock" sh -ec "cd '$LAB/tree'; $commands"
+    echo "$commands: $output"
     [ "$status" -eq 0 ]
     [[ $output == *"quickstart-web1"*"registered"*"/app/servers/quickstart-web1 = 192.0.2.11:"* ]]
+    [ "$(key web3)" = "192.0.2.11:$(port web3)" ]
+    run quickstart --stop
+    echo "$output"
+    [[ $output == *"Removing the container web3"*"Removed the image"* ]]
+    [ -z "$(lab_docker h1 ps -aq --filter name=web3)" ]
 }
 
 @test "quickstart: an etcd that runs already is used, and left" {

@@ -61,7 +61,7 @@ check_file() {
     run --separate-stderr "$AGENT" --help
     [ "$status" -eq 0 ]
     [ -z "$stderr" ]
-    [[ $output == *"status [--json]"*"--config FILE"*"--dry-run"*"Exit status: 0 done, 1 bad settings or usage, 2 "* ]]
+    [[ $output == *"status [--json"*"--config FILE"*"--dry-run"*"Exit status: 0 done, 1 bad settings or usage, 2 "* ]]
     for key in docker etcd key value service advertise node ttl heartbeat resync docker-grace ports explicit \
         on-conflict control listen log-level; do
         [[ $output == *$'\n'"  --$key"* ]]
@@ -105,7 +105,7 @@ check_file() {
 ttl = 10\n|1|there is no such setting
 just words\n|1|neither [section] nor key = value
 [etcd]\nendpoints = ftp://192.0.2.2\n|2|must be http://HOST:PORT or https://HOST:PORT
-[etcd]\napi = v4\n|2|must be one of auto|v3|v2
+[etcd]\napi = v4\n|2|must be one of auto|v3|v2|v2,v3
 [etcd]\nendpoints = https://192.0.2.2\nca = /no/such.pem\n|3|[etcd] ca: cannot read /no/such.pem: No such file or directory
 [etcd]\nuser = me\n|2|[etcd] user: needs --etcd-password-file too
 [docker]\nurl = /var/run/docker.sock\n|2|must be unix:///PATH or tcp://HOST:PORT

@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.8.0
 load ../lib/lab
+load ../lib/machine
 
 AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
@@ -12,7 +13,7 @@ setup_file() {
 }
 
 setup() {
-    [ -s "$LAB_TOOLS/machine.tar" ] || skip "there is no build/tools/machine.tar: run tests/setup"
+    machine_skip_without_image
     lab_up
     lab_host etcd 192.0.2.2
     lab_etcd etcd etcd 3.4
@@ -20,7 +21,8 @@ setup() {
     lab_dockerd h1
     lab_image h1 app:1
     machine_image
-    machine_start
+    machine_start h1
+    wait_for 30 machine_is_up
     lab_docker h1 run -d -P --name web1 app:1
     lab_docker h1 run -d -P --name web2 app:1
     wait_for 10 keys_are h1
@@ -28,8 +30,7 @@ setup() {
 
 teardown() {
     if [[ -z $BATS_TEST_COMPLETED && -s ${LAB:-}/id ]]; then
-        lab_docker h1 exec machine journalctl -b --no-pager 2>/dev/null | tail -n 60
-        lab_docker h1 logs machine 2>&1 | tail -n 40
+        machine_tell h1
     fi
     lab_down
 }
@@ -37,10 +38,9 @@ teardown() {
 # What `make install` installs, on top of a Debian, with the settings that an operator would make.
 machine_image() {
     local root=$LAB/machine units=$LAB/machine/etc/systemd/system
-    mkdir -p "$root"
-    tar -C "$root" -xf "$LAB_TOOLS/machine.tar"
+    machine_unpack "$root"
     make -s -C "$(dirname "$(dirname "$AGENT")")" DESTDIR="$root" install >"$LAB/install.log" 2>&1
-    mkdir -p "$units/multi-user.target.wants" "$root/usr/local/lib/sysusers.d"
+    mkdir -p "$units/multi-user.target.wants"
     sed -i -e '/^\[etcd\]/a endpoints = http://192.0.2.2:2379' -e '/^\[registry\]/a ttl = 10' \
         "$root/usr/local/etc/registrator/registrator.conf"
     cat >"$units/docker.service" <<'UNIT'
@@ -56,26 +56,12 @@ WantedBy=multi-user.target
 UNIT
     ln -s ../docker.service "$units/multi-user.target.wants/docker.service"
     ln -s /usr/local/lib/systemd/system/registrator.service "$units/multi-user.target.wants/registrator.service"
-    # The group that Docker's package makes.
-    echo "g docker $(stat -c %g "$LAB/h1/docker.sock")" >"$root/usr/local/lib/sysusers.d/docker.conf"
-    echo machine >"$root/etc/hostname"
-    tar -C "$root" -c . | lab_docker h1 import - machine:1 >/dev/null
+    machine_import h1 "$root"
     rm -rf "$root"
 }
 
-machine_start() {
-    # cgroup v2 as a whole, or of v1 the hierarchy that is systemd's own: in the rest it would leave directories.
-    local cgroup=/sys/fs/cgroup
-    [[ -e $cgroup/cgroup.controllers ]] || cgroup=/sys/fs/cgroup/systemd
-    lab_docker h1 run -d --name machine --network host --stop-signal SIGRTMIN+3 --cap-add SYS_ADMIN \
-        --security-opt seccomp=unconfined --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock \
-        -v "$cgroup:$cgroup:rw" -v "$LAB/h1/docker.sock:/run/docker.sock" \
-        -v "$(command -v docker):/usr/bin/docker:ro" -e container=docker machine:1 /lib/systemd/systemd >/dev/null
-    wait_for 30 machine_is_up
-}
-
 machine() {
-    lab_docker h1 exec machine "$@"
+    machine_in h1 "$@"
 }
 
 machine_is_up() {
@@ -89,9 +75,7 @@ machine_is_down() {
 record() {
     watch3_start "$LAB/watch"
     lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --filter event=kill \
-        --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
-    # Docker says nothing of when it has begun to listen.
-    sleep 1
+        --since "$(date +%s)" --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
 }
 
 # Each key went before its container was signalled, by a second at least.
@@ -131,6 +115,52 @@ keys_went_first() {
     machine /usr/local/bin/registrator status | grep 'web1 *registered'
 }
 
+main_pid() {
+    local pid
+    pid=$(machine systemctl show -P MainPID registrator)
+    [[ $pid != 0 && $pid != "${1:-0}" ]] && echo "$pid"
+}
+
+has_failed() {
+    [[ $(machine systemctl show -P SubState registrator) == failed ]]
+}
+
+@test "killed again and again it is started again; with bad settings it is not" {
+    local pid=0 i
+    # systemd's own limit is five.
+    for ((i = 0; i < 7; i++)); do
+        wait_for 10 main_pid "$pid"
+        pid=$(main_pid "$pid")
+        machine kill -9 "$pid"
+    done
+    wait_for 10 machine_is_up
+    machine sed -i 's/^ttl = .*/ttl = forever/' /usr/local/etc/registrator/registrator.conf
+    machine systemctl restart registrator || true
+    wait_for 10 has_failed
+    machine journalctl -u registrator --no-pager | grep 'registrator.conf:[0-9]*: .*ttl'
+}
+
+# "systemd-analyze security" counts in tenths: 15 is 1.5.
+@test "the units' exposure, as systemd sees it, is at most 1.5" {
+    machine systemd-analyze security --no-pager --threshold=15 registrator.service
+    machine systemd-analyze security --no-pager --threshold=15 registrator-shutdown.service
+}
+
+@test "a host taken out of service as docs/operations.md says leaves nothing behind, and stays out" {
+    local command
+    while read -r command; do
+        # shellcheck disable=SC2086     # its words
+        machine env PATH="/usr/local/bin:$PATH" $command
+    done < <(sed -n '/^## Decommission a host/,/^## Change/s/^    //p' "$LAB_TOP/docs/operations.md")
+    [ -z "$(keys3 /app/)" ]
+    run machine systemctl is-active registrator registrator-shutdown
+    [ "$(sort -u <<<"$output")" = inactive ]
+    run machine systemctl is-enabled registrator
+    [ "$output" = disabled ]
+    # The lease is no key, and ends with its TTL.
+    wait_for 15 no_lease
+}
+
 @test "systemctl poweroff: the keys go first, then the containers" {
     record
     machine systemctl poweroff || true
@@ -164,6 +194,10 @@ keys_went_first() {
     [ -z "$(keys3 /app/)" ]
     machine /usr/local/bin/registrator undrain
     wait_for 5 keys_are h1
+}
+
+no_lease() {
+    [[ -z $(leases3) ]]
 }
 
 drained() {

@@ -33,12 +33,15 @@ mapped() {
     [[ -n $port ]] && echo "$(lab_address "$1"):${port##*:}"
 }
 
-# has HOST NAME: the key is there and has the right value. gone NAME: there is no such key.
+# has HOST NAME: the key is there and has the right value. gone NAME: there is no such key; gone
+# NAME- ending in a dash: none that begins so.
 has() {
     "${KEYS:-keys3}" | grep -xF "/app/servers/$2 $(mapped "$1" "$2")"
 }
 gone() {
-    ! "${KEYS:-keys3}" | grep -F "/app/servers/$1 "
+    local key="/app/servers/$1"
+    [[ $key == *- ]] || key+=' '
+    ! "${KEYS:-keys3}" | grep -F "$key"
 }
 
 # events PREFIX: prints the events of the keys /app/servers/PREFIX…, without that path.
@@ -52,9 +55,9 @@ events_are() {
     diff --label expected --label events -U 9 <((($# == 0)) || printf '%s\n' "$@") <(events "$prefix")
 }
 
-# event_ms EVENT: prints when the recorder last saw it, in milliseconds since 1970.
+# event_ms EVENT: prints when the recorder last saw it, in milliseconds since 1970; nothing if never.
 event_ms() {
-    grep -F "${1/ / /app/servers/}" "${EVENTS:-$LAB/events}" | awk 'END { printf "%.0f\n", $NF * 1000 }'
+    grep -F "${1/ / /app/servers/}" "${EVENTS:-$LAB/events}" | awk 'END { if (NR > 0) printf "%.0f\n", $NF * 1000 }'
 }
 
 # docker_event_ms HOST NAME ACTION: prints when Docker says that it last happened.

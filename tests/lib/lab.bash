@@ -253,9 +253,16 @@ lab_host_boot() {
     lab_mend "$1"
 }
 
+# With cgroups of the first kind SIGKILL does not reach what is paused.
+_lab_thaw() {
+    find /sys/fs/cgroup -path "*/$LAB_ID-$1/*" -name freezer.state \
+        -exec sh -c 'for file; do echo THAWED >"$file"; done' _ {} + 2>/dev/null || true
+}
+
 _lab_host_end() {
     local host=$1 pid try
     for try in {1..100}; do
+        _lab_thaw "$host"
         for pid in $(_lab_host_pids "$host"); do
             kill -s KILL "$pid" 2>/dev/null || true
         done
@@ -281,7 +288,8 @@ lab_down() {
 # lab_trap: for scripts (bats has teardown): lab_down at their end, whatever ends them. The signals
 # have traps of their own, because bash may die in an EXIT trap that a signal brought about.
 lab_trap() {
-    trap lab_down EXIT
+    # A second signal must not end it half way.
+    trap "trap '' HUP INT TERM; lab_down" EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -334,8 +342,10 @@ lab_dockerd() {
         rm -f "$dir/exec/containerd/containerd.pid"
     fi
     # vfs needs nothing of the kernel and leaves no mounts; our image is one file. A cgroup of
-    # our own tells whose containers' processes are.
-    LAB_NETNS=$LAB_ID-$host lab_spawn "dockerd-$host" "$dir/dockerd.log" \
+    # our own tells whose containers' processes are. containerd writes to TMPDIR what its threads do when
+    # dockerd asks for it.
+    mkdir -p "$dir/tmp"
+    TMPDIR=$dir/tmp LAB_NETNS=$LAB_ID-$host lab_spawn "dockerd-$host" "$dir/dockerd.log" \
         dockerd --config-file "$dir/daemon.json" --host "unix://$dir/docker.sock" \
         --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/dockerd.pid" \
         --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \
@@ -724,7 +734,8 @@ _lab_keys_are() {
 #   MKDIR KEY @REVISION TIME        (v2 only)
 
 # watch3_start FILE, watch2_start FILE: when they return, no event is missed any more. The v3 one
-# survives a restart of etcd and then goes on where it was; the v2 one may miss something then.
+# survives a restart of etcd and then goes on where it was, and so does the v2 one with etcd 0.4; else that
+# may miss something then.
 watch3_start() {
     _lab_watch_start 3 "$1"
 }
@@ -776,7 +787,7 @@ _lab_watch_mark() {
     fi && _lab_nap 0.02 && grep -qF "PUT /lab-mark $2 " "$1"
 }
 
-# Event streams are endless, and 0.4 puts no newline behind an event: one is added to each piece
+# Event streams are endless, and there may be no newline behind an event: one is added to each piece
 # that ends as an event does. Blanks between tokens are none of JSON's business.
 _lab_lines() {
     perl -e 'while (sysread(STDIN, $_, 65536)) { $_ .= "\n" if /\}$/; syswrite(STDOUT, $_); }'
@@ -805,19 +816,48 @@ _lab_watch3() {
 # shellcheck disable=SC2317,SC2016
 _lab_watch2() {
     local file=$1
+    if [[ $(<"$LAB/etcd/$(_etcd_name)/version") == 0.4 ]]; then
+        _lab_watch2_by_index "$file"
+        return
+    fi
     while :; do
-        etcd_curl '/v2/keys/?wait=true&recursive=true&stream=true' -N -m 0 | _lab_lines |
-            jq --unbuffered -r '
-                (now * 1000 | floor / 1000) as $now
-                | .action as $action | .node // empty
-                | .modifiedIndex as $index
-                | if $action == "delete" or $action == "compareAndDelete" or $action == "expire" then "DELETE \(.key)"
-                  elif .dir then "MKDIR \(.key)"
-                  else "PUT \(.key) \(.value)" end
-                | "\(.) @\($index) \($now)"
-            ' >>"$file"
+        etcd_curl '/v2/keys/?wait=true&recursive=true&stream=true' -N -m 0 | _lab_lines | _lab_watch2_tell >>"$file"
         sleep 0.1
     done
+}
+
+# One question per event: a stream of 0.4 ends without a word when two come at once, and slowly as this is,
+# it remembers the last 1,000.
+# shellcheck disable=SC2317
+_lab_watch2_by_index() {
+    local file=$1 next='' last
+    until [[ -n $next ]]; do
+        next=$(etcd_curl /v2/keys/ -o "$file.body" -D - | sed -n 's/^X-Etcd-Index: *\([0-9]*\).*/\1/Ip')
+    done
+    while :; do
+        if etcd_curl "/v2/keys/?wait=true&recursive=true&waitIndex=$((next + 1))" -m 0 | _lab_watch2_tell >"$file.event"; then
+            cat "$file.event" >>"$file"
+            last=$(sed -n 's/.* @\([0-9]*\) [0-9.]*$/\1/p' "$file.event")
+        fi
+        if [[ -s $file.event && -n $last ]]; then
+            next=$last
+        else
+            sleep 0.1
+        fi
+    done
+}
+
+# shellcheck disable=SC2317,SC2016
+_lab_watch2_tell() {
+    jq --unbuffered -r '
+        (now * 1000 | floor / 1000) as $now
+        | .action as $action | .node // empty
+        | .modifiedIndex as $index
+        | if $action == "delete" or $action == "compareAndDelete" or $action == "expire" then "DELETE \(.key)"
+          elif .dir then "MKDIR \(.key)"
+          else "PUT \(.key) \(.value)" end
+        | "\(.) @\($index) \($now)"
+    '
 }
 
 # --------------------------------------------------------------------------------- the agent

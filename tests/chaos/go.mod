@@ -1,0 +1,3 @@
+module registrator/tests/chaos
+
+go 1.19

@@ -1,0 +1,286 @@
+#!/usr/bin/env bats
+# registrator status --etcd and --watch, on a real dockerd and etcd.
+
+bats_require_minimum_version 1.8.0
+load ../lib/lab
+load ../lib/agent
+
+setup_file() {
+    export BATS_TEST_TIMEOUT=120
+    lab_up
+    lab_host h1 192.0.2.11
+    lab_host etcd 192.0.2.2
+    lab_dockerd h1
+    lab_image h1 app:1 app3:1
+    lab_etcd e1 etcd 3.4
+}
+
+setup() {
+    lab_attach
+}
+
+teardown() {
+    [[ -n ${BATS_TEST_COMPLETED:-} ]] || tail -n 40 "$LAB/h1/agent.log"
+    lab_stop watch
+    ! lab_alive agent-h1 || lab_signal agent-h1 CONT
+    lab_agent_kill9 h1
+    lab_dockerd_is_up || lab_dockerd h1
+    clear_containers h1
+    clear_keys
+    etcd_curl '/v2/keys/app?recursive=true' -X DELETE >/dev/null
+}
+
+teardown_file() {
+    lab_down
+}
+
+lab_dockerd_is_up() {
+    lab_alive dockerd-h1
+}
+
+# slow_agent API: one that finds by itself no difference in the time of a test.
+slow_agent() {
+    agent h1 --node h1 --ttl 600 --heartbeat 300 --resync 600 --etcd-api "$1"
+}
+
+# agree N M: that many keys of that many containers.
+agree() {
+    run lab_registrator h1 status --etcd
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = "Docker, agent and etcd agree: $1 keys of $2 containers." ]
+}
+
+# differ BLOCK [N]: exits 3, and says this of the keys, N of which differ.
+differ() {
+    run lab_registrator h1 status --etcd
+    echo "$output"
+    [ "$status" -eq 3 ]
+    [ "$output" = "$1"$'\n'"They differ in ${2:-1 of 1 keys}." ]
+}
+
+# block KEY NAME DOCKER AGENT [ETCD...]: as it is printed; ETCD begins with the API.
+block() {
+    local key=$1 name=$2 docker=$3 agent=$4 etcd
+    shift 4
+    printf '%s%s\n  Docker:  %s\n  agent:   %s' "$key" "${name:+, container $name}" "$docker" "$agent"
+    for etcd in "$@"; do
+        printf '\n  etcd %s: %s' "${etcd%% *}" "${etcd#* }"
+    done
+}
+
+@test "status --etcd: all agree, with v3, v2 and both" {
+    local api
+    lab_docker h1 run -d -P --name web app:1
+    lab_docker h1 run -d -P --name several --env SERVICE_NAME=shop app3:1
+    lab_docker h1 run -d --name closed app:1
+    for api in v3 v2 v2,v3; do
+        slow_agent "$api"
+        wait_for 10 status_is h1 '.etcd.idle and .etcd.keys == 3'
+        agree 3 3
+    done
+    # What is held out on purpose is no difference.
+    lab_registrator h1 drain web
+    agree 2 3
+    lab_registrator h1 drain
+    agree 0 3
+    lab_registrator h1 undrain
+    lab_registrator h1 undrain web
+    lab_docker h1 pause web
+    agree 2 3
+    lab_docker h1 unpause web
+    agree 3 3
+}
+
+@test "status --etcd: a key that was deleted or changed by hand" {
+    local value
+    lab_docker h1 run -d -P --name web app:1
+    slow_agent v2,v3
+    wait_for 10 has h1 web
+    value=$(mapped h1 web)
+    wait_for 10 agree 1 1
+    put3 /app/servers/web 203.0.113.9:1
+    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 203.0.113.9:1 (somebody else's)" "v2 $value")"
+    # Nothing was changed by looking.
+    [ "$(keys3)" = "/app/servers/web 203.0.113.9:1" ]
+    del3 /app/servers/web
+    del2 /app/servers/web
+    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours" "v2 nothing of ours")"
+    put2 /app/servers/web 203.0.113.9:2
+    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours" "v2 203.0.113.9:2 (somebody else's)")"
+}
+
+@test "status --etcd: a key under our lease that nobody wants" {
+    local lease
+    lab_docker h1 run -d -P --name web app:1
+    slow_agent v3
+    wait_for 10 has h1 web
+    read -r _ _ lease <<<"$(meta3 /app/servers/web)"
+    # With this host's address, or it were a clone's.
+    put3 /app/servers/stranger 192.0.2.11:1 "$lease"
+    # Another's key is nobody's business here.
+    put3 /app/servers/other 203.0.113.9:2
+    differ "$(block /app/servers/stranger "" "no such key" "no such key" "v3 192.0.2.11:1")" "1 of 2 keys"
+    # The whole lease is gone.
+    revoke3 "$lease"
+    value=$(mapped h1 web)
+    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours")"
+}
+
+@test "status --etcd: what the agent has missed; and its key that is another's" {
+    local value
+    lab_docker h1 run -d -P --name web app:1
+    lab_docker h1 run -d -P --name taken app:1
+    put3 /app/servers/taken 203.0.113.9:1
+    slow_agent v3
+    wait_for 10 has h1 web
+    value=$(mapped h1 taken)
+    wait_for 5 status_is h1 '[.containers[].state] == ["conflict", "registered"]'
+    differ "$(block /app/servers/taken taken "$value" "$value (conflict)" "v3 203.0.113.9:1 (somebody else's)")" "1 of 2 keys"
+    del3 /app/servers/taken
+    lab_docker h1 rm -f taken
+    wait_for 5 agree 1 1
+
+    # An engine that says nothing of what it does: the agent's connection goes through a socket of ours, which
+    # stands still. What it says itself, it says to others.
+    lab_agent_stop h1
+    mkdir "$LAB/h1/proxy"
+    lab_spawn proxy "$LAB/h1/proxy/log" socat "UNIX-LISTEN:$LAB/h1/proxy/docker.sock,fork" \
+        "UNIX-CONNECT:$LAB/h1/docker.sock"
+    wait_for 5 test -S "$LAB/h1/proxy/docker.sock"
+    agent h1 --node h1 --ttl 600 --heartbeat 300 --resync 600 --etcd-api v3 --docker "unix://$LAB/h1/proxy/docker.sock"
+    wait_for 10 agree 1 1
+    # The stream's end of it alone: what is asked anew gets its answer.
+    for pid in $(pgrep -P "$(lab_pid proxy)"); do
+        kill -STOP "$pid"
+    done
+    lab_docker h1 run -d -P --name unseen app:1
+    lab_docker h1 rm -f web
+    value=$(keys3 | sed 's/.* //')
+    run lab_registrator h1 status --etcd
+    echo "$output"
+    [ "$status" -eq 3 ]
+    [ "$output" = "$(block /app/servers/unseen unseen "$(mapped h1 unseen)" "does not know the container" "v3 nothing of ours"
+        echo
+        block /app/servers/web web "does not run" "$value (registered)" "v3 $value"
+        echo
+        echo "They differ in 2 of 2 keys.")" ]
+    lab_stop_group proxy KILL
+}
+
+@test "status --etcd: what cannot be asked is said, with exit status 2" {
+    lab_docker h1 run -d -P --name web app:1
+    slow_agent v3
+    wait_for 10 has h1 web
+    lab_signal agent-h1 STOP
+    run lab_registrator h1 status --etcd
+    [ "$status" -eq 2 ]
+    [[ $output == "registrator: no answer from the agent's control socket $LAB/h1/control.sock: "*"timed out"* ]]
+    lab_signal agent-h1 CONT
+    lab_etcd_stop e1
+    run lab_registrator h1 status --etcd
+    echo "$output"
+    [ "$status" -eq 2 ]
+    [[ $output == "registrator: etcd gave no answer ("*"is it running"* ]]
+    lab_etcd_start e1
+    wait_for 10 agree 1 1
+    lab_dockerd_stop h1 KILL
+    run lab_registrator h1 status --etcd
+    echo "$output"
+    [ "$status" -eq 2 ]
+    [[ $output == "registrator: no answer from Docker: "* ]]
+    lab_dockerd h1
+    lab_agent_stop h1
+    run lab_registrator h1 status --etcd
+    [ "$status" -eq 2 ]
+    [[ $output == *"is it running"* ]]
+    run lab_registrator h1 status --etcd --json
+    [ "$status" -eq 1 ]
+    [[ $output == "Usage: registrator status "* ]]
+}
+
+# screen ROWS COLUMNS FILE: what a terminal of that size would show of what was written to it.
+screen() {
+    perl -CSD -Mutf8 - "$@" <<'PERL'
+my ($rows, $columns, $file) = @ARGV;
+open(my $in, '<:encoding(UTF-8)', $file) or die;
+local $/;
+$_ = <$in>;
+my ($alternate, $wrap, $cursor, $r, $c) = (0, 1, 1, 0, 0);
+my @lines = (' ' x $columns) x $rows;
+while (length) {
+    if (s/^\e\[\?(\d+)([hl])//) {
+        $alternate = $2 eq 'h' if $1 == 1049;
+        $wrap = $2 eq 'h' if $1 == 7;
+        $cursor = $2 eq 'h' if $1 == 25;
+    } elsif (s/^\e\[H//) { $r = $c = 0 }
+    elsif (s/^\e\[K//) { substr($lines[$r], $c) = ' ' x ($columns - $c) }
+    elsif (s/^\e\[J//) {
+        substr($lines[$r], $c) = ' ' x ($columns - $c);
+        $lines[$_] = ' ' x $columns for $r + 1 .. $rows - 1;
+    } elsif (s/^\e\[\d*m//) { }
+    elsif (s/^\r//) { $c = 0 }
+    elsif (s/^\n//) { if (++$r == $rows) { print "SCROLLED\n"; $r-- } }
+    elsif (s/^([^\e])//) {
+        print "WRAPPED\n" if $c == $columns && $wrap;
+        $c = $columns - 1 if $c == $columns;
+        substr($lines[$r], $c++, 1) = $1;
+    } else { die "what is this: " . substr($_, 0, 20) }
+}
+s/ +$// for @lines;
+print "$_\n" for @lines;
+printf "alternate %d, wrap %d, cursor %d\n", $alternate, $wrap, $cursor;
+PERL
+}
+
+# shows ROWS COLUMNS PATTERN: for wait_for.
+shows() {
+    screen "$1" "$2" "$LAB/terminal" | tee /dev/stderr | grep -E "$3"
+}
+
+# watch ROWS COLUMNS: on a terminal of its own. The program's number goes to $LAB/watch.pid.
+watch() {
+    rm -f "$LAB/terminal" "$LAB/watch.pid" "$LAB/watch.status"
+    lab_spawn watch "$LAB/terminal" script -qefc "stty rows $1 cols $2; tty >'$LAB/watch.tty'
+        sh -c 'echo \$\$ >$LAB/watch.pid; exec $REGISTRATOR status --watch --control $LAB/h1/control.sock'
+        echo \$? >'$LAB/watch.status'" /dev/null
+    wait_for 10 test -s "$LAB/watch.pid"
+}
+
+@test "status --watch: follows, cut to the window; another size; Ctrl-C leaves the terminal as it was" {
+    local i
+    slow_agent v3
+    for i in 1 2 3 4 5 6 7 8; do
+        lab_docker h1 run -d -P --name "web$i" app:1
+    done
+    wait_for 10 keys_are h1
+    watch 10 70
+    wait_for 10 shows 10 70 '^web3 +registered +/app/servers/web3 = 192\.0\.2\.11:'
+    # 14 lines, of which 9 and the rest's number find room.
+    shows 10 70 '^… and 5 more$'
+    run ! shows 10 70 'SCROLLED|WRAPPED'
+    shows 10 70 '^alternate 1, wrap 0, cursor 0$'
+    lab_docker h1 rm -f web1
+    wait_for 10 shows 10 70 '^… and 4 more$'
+    # Taller, and so narrow that the terminal cuts the lines.
+    stty -F "$(<"$LAB/watch.tty")" rows 30 cols 40
+    wait_for 10 shows 30 40 '^web8 +registered +/app/ser'
+    run ! shows 30 40 'SCROLLED|WRAPPED|more'
+    # The agent goes and comes.
+    lab_agent_stop h1
+    wait_for 10 shows 30 200 '^registrator: no answer from the agent.s control socket'
+    slow_agent v3
+    wait_for 10 shows 30 40 '^web8 +registered'
+    kill -INT "$(<"$LAB/watch.pid")"
+    wait_for 10 test -s "$LAB/watch.status"
+    [ "$(<"$LAB/watch.status")" = 0 ]
+    shows 30 40 '^alternate 0, wrap 1, cursor 1$'
+}
+
+@test "status --watch: not on a terminal it is an error that says so" {
+    slow_agent v3
+    run lab_registrator h1 status --watch
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == "registrator: --watch draws on a terminal, and standard output is none"* ]]
+}
