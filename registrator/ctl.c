@@ -21,7 +21,7 @@ enum {
 
 typedef struct CtlOptions {
     const char *control;
-    bool json, watch, etcd;
+    bool json, watch, etcd, help;
     bool until_restart;
     unsigned drain_s;
     char *const *names;
@@ -284,10 +284,22 @@ void ctl_print_help(FILE *out)
         fprintf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].arguments, commands[i].description);
 }
 
+static void print_usage(FILE *out, const Command *command)
+{
+    fprintf(out, "Usage: registrator %s [--control PATH] %s\n", command->name, command->arguments);
+}
+
 static int usage_error(const Command *command)
 {
-    fprintf(stderr, "Usage: registrator %s [--control PATH] %s\n", command->name, command->arguments);
+    print_usage(stderr, command);
     return EXIT_USAGE;
+}
+
+static int print_command_help(const Command *command)
+{
+    print_usage(stdout, command);
+    printf("\n  %s\n\nSee registrator-%s(1).\n", command->description, command->name);
+    return EXIT_SUCCESS;
 }
 
 static bool parse_seconds(const char *text, unsigned *ret)
@@ -298,21 +310,20 @@ static bool parse_seconds(const char *text, unsigned *ret)
 static bool parse_options(const Command *command, int argc, char **argv, CtlOptions *options)
 {
     static const struct option long_options[] = {
-        { "json", no_argument, NULL, 'j' },
-        { "watch", no_argument, NULL, 'w' },
-        { "etcd", no_argument, NULL, 'e' },
-        { "control", required_argument, NULL, 'c' },
-        { "drain", required_argument, NULL, 'd' },
-        { "until-restart", no_argument, NULL, 'u' },
-        { NULL, 0, NULL, 0 },
+        { "json", no_argument, NULL, 'j' },        { "watch", no_argument, NULL, 'w' },
+        { "etcd", no_argument, NULL, 'e' },        { "control", required_argument, NULL, 'c' },
+        { "drain", required_argument, NULL, 'd' }, { "until-restart", no_argument, NULL, 'u' },
+        { "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 },
     };
     int option;
 
     optind = 0; /* getopt was used before, on the whole command line */
     opterr = 1;
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
+    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
         if (option == 'c')
             options->control = optarg;
+        else if (option == 'h')
+            options->help = true;
         else if (option == 'j' && command->run == run_status)
             options->json = true;
         else if (option == 'w' && command->run == run_status)
@@ -326,6 +337,8 @@ static bool parse_options(const Command *command, int argc, char **argv, CtlOpti
     }
     options->names = argv + optind;
     options->n_names = argc - optind;
+    if (options->help)
+        return true;
     if (options->json + options->watch + options->etcd > 1)
         return false;
     if (command->needs_name && options->n_names == 0)
@@ -344,6 +357,8 @@ int ctl_run(const Settings *settings, int argc, char **argv)
             continue;
         if (!parse_options(&commands[i], argc, argv, &options))
             return usage_error(&commands[i]);
+        if (options.help)
+            return print_command_help(&commands[i]);
         return commands[i].run(settings, &options);
     }
     return -ENOENT;

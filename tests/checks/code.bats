@@ -88,5 +88,6 @@ load ../lib/build
     test -s etc/registrator/registrator.conf
     test -s usr/share/man/man8/registrator.8
     test -s usr/share/man/man5/registrator.conf.5
+    test -s usr/share/man/man1/registrator-undrain.1
     grep -q '^ExecStart=/usr/bin/registrator$' usr/lib/systemd/system/registrator.service
 }

@@ -130,6 +130,21 @@ help_commands() {
     diff <(echo "$commands") <(sed -n 's/^| `registrator \([a-z][a-z]*\).*/\1/p' "$TOP/README.md" | sort)
 }
 
+@test "documents: each command has its page, with the arguments of --help, and its --help names it" {
+    local name arguments page n=0
+    while read -r name arguments; do
+        page=$(sed 's/^registrator-undrain$/registrator-drain/' <<<"registrator-$name").1
+        # What --help has in capitals, the page has in italics.
+        arguments=$(tr '[:upper:]' '[:lower:]' <<<"$arguments" | sed 's/…/ .../')
+        echo "$page: registrator $name [--control path]${arguments:+ $arguments}"
+        page "$page" | sed -n '/^SYNOPSIS/,/^DESCRIPTION/s/^ *//p' | sed 's/…/.../' |
+            grep -qxF "registrator $name [--control path]${arguments:+ $arguments}"
+        "$REGISTRATOR" "$name" --help | grep -qF "See registrator-$name(1)."
+        n=$((n + 1))
+    done < <(help_commands)
+    [ "$n" -ge 5 ]
+}
+
 @test "documents: the manual's MESSAGE_IDs are the program's" {
     diff <(sed -n 's/.*\[LOG_EVENT_.*"\([0-9a-f]\{32\}\)".*/\1/p' "$TOP/registrator/log.c" | sort) \
         <(grep -oE '\b[0-9a-f]{32}\b' "$TOP/man/registrator.8" | sort -u)
