@@ -1,31 +1,21 @@
-/* A key that there is no memory for is an error, not the end. */
-#define HASH_NONFATAL_OOM 1
-#include "publisher.h"
+#include "publisher_private.h"
 
-#include "backoff.h"
 #include "log.h"
-#include "refresh_pace.h"
 #include "text.h"
 
 #include <errno.h>
 #include <string.h>
-#include <systemd/sd-event.h>
 #include <time.h>
-
-TAILQ_HEAD(EntryQueue, PublisherEntry);
 
 enum {
     /* A cluster that comes back is to have every key again within two seconds. */
     RETRY_CAP_MS = 1500,
-    /* Linux sends again what is not acknowledged for up to 924 s: a write that was given up, too, on its way between
-     * etcd's members. */
-    LATE_WRITE_S = 930,
     /* v2: refreshes in flight; the store can have twice as many, so that a change always finds room. */
     REFRESHES_AT_ONCE = 4,
 };
 
 /* One store_apply() under way. */
-typedef struct Batch {
+struct Batch {
     Publisher *publisher;
     size_t n;
     bool doubtful; /* what it has written went with a lease that ended meanwhile */
@@ -33,42 +23,8 @@ typedef struct Batch {
     char *attempted[STORE_BATCH_MAX]; /* of unknown outcome, from before this batch */
     StoreOp ops[STORE_BATCH_MAX];
     LIST_ENTRY(Batch) link;
-} Batch;
-
-struct Publisher {
-    sd_event *event;
-    Store *store;
-    PublisherConfig config;
-    PublisherHandlers handlers;
-    void *userdata;
-
-    PublisherState state;
-    char *why;
-    PublisherEntry *entries;
-    struct EntryQueue pending, refreshes;
-    size_t n_settled;
-    LIST_HEAD(, Batch) batches;
-    unsigned n_batches, n_refreshes;
-    uint64_t clock; /* counts changes and questions: which came first */
-    uint64_t audit_begin; /* the clock when the audit under way was asked for; 0: none is */
-    bool audit_doubtful; /* its lease ended meanwhile */
-    bool held, keep_orphans, beating, audit_wanted;
-    bool beat_doubtful; /* the heartbeat under way may have met the lease before it was opened anew */
-    bool writes_failing; /* heartbeats may go well while writes do not: etcd full, or without permission */
-    bool refreshes_failing; /* v2: since the last try */
-    RefreshPace pace; /* v2: on CLOCK_BOOTTIME */
-    bool refused; /* the last failure was an answer: ask anew which API and lease there are before going on */
-    uint64_t last_ok_us; /* CLOCK_BOOTTIME; 0: never */
-    uint64_t late_until_us; /* CLOCK_BOOTTIME up to which a write that was given up may still be carried out */
-    uint64_t renewed_us; /* v3: the same clock, when the last request was sent that renewed the lease */
-    uint64_t beat_us, open_us; /* v3: when what may renew it was sent */
-    Backoff backoff;
-    sd_event_source *retry, *heartbeat, *refresh, *flush;
-    PublisherCounters counters;
 };
 
-/* What seems to take longer was more likely a clock; what seems to take less than nothing, too: the difference wraps. */
-static const uint64_t latency_max_ns = UINT64_C(3600) * 1000000000;
 static const char no_memory[] = "out of memory, trying again";
 
 static void publisher_answered(Publisher *publisher, StoreStatus status, const char *message);
@@ -77,226 +33,10 @@ static void publisher_lost(Publisher *publisher);
 static void refresh_some(Publisher *publisher);
 static void refresh_overdue(Publisher *publisher);
 
-/* A TTL runs on while the machine is suspended, so its clock is the one that does too. */
-static uint64_t now_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static const char *where_of(const Publisher *publisher)
-{
-    return publisher->config.where ? publisher->config.where : "";
-}
-
-static bool uses_refresh(const Publisher *publisher)
-{
-    return !store_has_lease(publisher->store);
-}
-
-/* Entries. */
-
-static void wake(Publisher *publisher)
-{
-    (void)sd_event_source_set_enabled(publisher->flush, SD_EVENT_ONESHOT);
-}
-
-/* Is an operation under way? */
-static bool is_busy(const PublisherEntry *entry)
-{
-    return entry->state == ENTRY_BUSY || entry->refreshing;
-}
-
-/* The one place where an entry changes its state, and with it its queue. */
-static void entry_set_state(Publisher *publisher, PublisherEntry *entry, EntryState state)
-{
-    if (entry->state == ENTRY_PENDING)
-        TAILQ_REMOVE(&publisher->pending, entry, queue);
-    if (entry->state == ENTRY_SETTLED) {
-        TAILQ_REMOVE(&publisher->refreshes, entry, queue);
-        publisher->n_settled--;
-    }
-    entry->state = state;
-    if (state == ENTRY_PENDING) {
-        TAILQ_INSERT_TAIL(&publisher->pending, entry, queue);
-        wake(publisher);
-    }
-    if (state == ENTRY_SETTLED) {
-        TAILQ_INSERT_TAIL(&publisher->refreshes, entry, queue);
-        publisher->n_settled++;
-    }
-}
-
-static PublisherEntry *entry_free(PublisherEntry *entry)
-{
-    if (!entry)
-        return NULL;
-    free(entry->key);
-    free(entry->owner);
-    free(entry->owner_id);
-    free(entry->wanted);
-    free(entry->published);
-    free(entry->attempted);
-    free(entry->holder);
-    free(entry->reason);
-    free(entry->after);
-    free(entry);
-    return NULL;
-}
-DEFINE_CLEANUP(PublisherEntry, entry_free)
-
-static PublisherEntry *entry_add(Publisher *publisher, const char *key)
-{
-    CLEANUP(entry_free_p) PublisherEntry *entry = calloc(1, sizeof(*entry));
-
-    if (!entry)
-        return NULL;
-    entry->key = strdup(key);
-    if (!entry->key)
-        return NULL;
-    HASH_ADD_KEYPTR(hh, publisher->entries, entry->key, strlen(entry->key), entry);
-    return entry->hh.tbl ? TAKE_PTR(entry) : NULL;
-}
-
-static void entry_remove(Publisher *publisher, PublisherEntry *entry)
-{
-    entry_set_state(publisher, entry, ENTRY_IDLE); /* off every queue */
-    HASH_DEL(publisher->entries, entry);
-    entry_free(entry);
-}
-
-static PublisherEntry *find(const Publisher *publisher, const char *key)
-{
-    PublisherEntry *entry;
-
-    HASH_FIND_STR(publisher->entries, key, entry);
-    return entry;
-}
-
-/* What is to become of an entry that no operation is under way for. */
-static void entry_decide(Publisher *publisher, PublisherEntry *entry)
-{
-    bool maybe_there = entry->published || entry->attempted;
-    bool writable = entry->wanted && !entry->rejected;
-
-    if (!entry->wanted && !maybe_there)
-        entry_remove(publisher, entry);
-    else if (!writable && !maybe_there)
-        entry_set_state(publisher, entry, ENTRY_REJECTED);
-    else if (writable && !entry->attempted && text_same(entry->wanted, entry->published))
-        entry_set_state(publisher, entry, ENTRY_SETTLED);
-    else
-        entry_set_state(publisher, entry, ENTRY_PENDING);
-}
-
-static void set_string(char **string, char *owned)
-{
-    free(*string);
-    *string = owned;
-}
-
-static void entry_drop_reason(PublisherEntry *entry)
-{
-    set_string(&entry->reason, NULL);
-    entry->rejected = false;
-}
-
-static int replace_string(char **string, const char *text)
-{
-    char *copy = strdup(text);
-
-    if (!copy)
-        return -ENOMEM;
-    set_string(string, copy);
-    return 0;
-}
-
-/* Without memory nothing has changed: half a wish could take away a key that is right. */
-int publisher_want(Publisher *publisher, const char *key, const char *value, const char *owner, const char *owner_id,
-                   uint64_t event_ns)
-{
-    CLEANUP_FREE char *wanted = strdup(value);
-    CLEANUP_FREE char *name = strdup(owner);
-    CLEANUP_FREE char *id = strdup(owner_id);
-    bool copied = wanted && name && id;
-    PublisherEntry *entry = copied ? find(publisher, key) : NULL;
-
-    if (copied && !entry)
-        entry = entry_add(publisher, key);
-    if (!entry)
-        return -ENOMEM;
-    if (!text_same(entry->wanted, value))
-        entry_drop_reason(entry);
-    set_string(&entry->wanted, TAKE_PTR(wanted));
-    set_string(&entry->owner, TAKE_PTR(name));
-    set_string(&entry->owner_id, TAKE_PTR(id));
-    set_string(&entry->after, NULL);
-    entry->orphan = false;
-    entry->event_ns = event_ns;
-    entry->touched = ++publisher->clock;
-    if (!is_busy(entry))
-        entry_decide(publisher, entry);
-    return 0;
-}
-
-/* Was it never asked for in etcd, so that an earlier run may have left it there? "registrator stop" waits for it. */
-static bool may_be_left(const Publisher *publisher, const PublisherEntry *entry)
-{
-    bool unknown = publisher->last_ok_us == 0 || uses_refresh(publisher);
-
-    return unknown && entry->state == ENTRY_PENDING && entry->wanted && !entry->published && !entry->attempted &&
-           !entry->holder;
-}
-
-void publisher_unwant(Publisher *publisher, const char *key, const char *after, uint64_t event_ns)
-{
-    PublisherEntry *entry = find(publisher, key);
-
-    if (!entry)
-        return;
-    if (may_be_left(publisher, entry)) {
-        entry->attempted = entry->wanted;
-        entry->wanted = NULL;
-    }
-    set_string(&entry->wanted, NULL);
-    entry_drop_reason(entry);
-    set_string(&entry->after, after ? strdup(after) : NULL); /* without memory the order is lost, not the deletion */
-    entry->orphan = false;
-    entry->event_ns = event_ns;
-    entry->touched = ++publisher->clock;
-    if (!is_busy(entry))
-        entry_decide(publisher, entry);
-}
-
-int publisher_copy_wishes(Publisher *publisher, const Publisher *other)
-{
-    int r = 0;
-
-    for (const PublisherEntry *entry = other->entries; entry && r >= 0; entry = entry->hh.next)
-        if (entry->wanted)
-            r = publisher_want(publisher, entry->key, entry->wanted, entry->owner, entry->owner_id, 0);
-    return r;
-}
-
-void publisher_drop_orphans(Publisher *publisher)
-{
-    PublisherEntry *entry, *next;
-
-    publisher->keep_orphans = false;
-    HASH_ITER (hh, publisher->entries, entry, next) {
-        if (!entry->orphan)
-            continue;
-        entry->orphan = false;
-        entry_decide(publisher, entry);
-    }
-}
-
 /* Is the key that takes this one's place still on its way? */
 static bool waits_for_successor(const Publisher *publisher, const PublisherEntry *entry)
 {
-    const PublisherEntry *after = !entry->wanted && entry->after ? find(publisher, entry->after) : NULL;
+    const PublisherEntry *after = !entry->wanted && entry->after ? entry_find(publisher, entry->after) : NULL;
 
     return after && after->wanted && (after->state == ENTRY_PENDING || after->state == ENTRY_BUSY);
 }
@@ -350,169 +90,6 @@ static int batch_add(Batch *batch, PublisherEntry *entry, StoreVerb verb)
     return 0;
 }
 
-static void log_change(const Publisher *publisher, const PublisherEntry *entry, const StoreOp *op)
-{
-    const char *where = where_of(publisher);
-    const char *owner = entry->owner ? entry->owner : "";
-
-    if (op->verb == STORE_REMOVE)
-        log_write(LOG_INFO, 0, LOG_EVENT_WITHDRAWN, owner, entry->owner_id, entry->key, "Withdrawn: %s%s%s%s",
-                  entry->key, entry->owner ? "" : ", left under our lease by an earlier run",
-                  op->wrote ? "" : " (was gone already)", where);
-    else if (op->wrote)
-        log_write(LOG_INFO, 0, LOG_EVENT_REGISTERED, owner, entry->owner_id, entry->key, "Registered: %s = %s%s",
-                  entry->key, op->value, where);
-    else
-        log_write(LOG_DEBUG, 0, LOG_EVENT_NONE, owner, entry->owner_id, entry->key, "Kept: %s = %s%s", entry->key,
-                  op->value, where);
-}
-
-static void entry_forget_ours(PublisherEntry *entry)
-{
-    free(entry->published);
-    free(entry->attempted);
-    entry->published = entry->attempted = NULL;
-}
-
-static void entry_drop_holder(PublisherEntry *entry)
-{
-    set_string(&entry->holder, NULL);
-    entry->revision = 0;
-    entry->replace = false;
-}
-
-static void entry_held(Publisher *publisher, PublisherEntry *entry, StoreOp *op)
-{
-    bool news = !text_same(entry->holder, op->holder);
-    bool may_replace = publisher->config.replace && op->verb == STORE_ENSURE;
-
-    entry_forget_ours(entry);
-    entry->event_ns = 0; /* how long the holder stays is not our latency */
-    set_string(&entry->holder, TAKE_PTR(op->holder));
-    entry->revision = op->revision;
-    if (news) {
-        publisher->counters.conflicts++;
-        log_write(LOG_WARNING, 0, LOG_EVENT_CONFLICT, entry->owner, entry->owner_id, entry->key,
-                  "Key %s is somebody else's, with value '%s', %s%s", entry->key, entry->holder ? entry->holder : "",
-                  may_replace ? "replacing it (on_conflict is replace)" : "waiting until it goes", where_of(publisher));
-    }
-    entry->replace = may_replace;
-    if (!entry->wanted)
-        entry_decide(publisher, entry);
-    else
-        entry_set_state(publisher, entry, may_replace ? ENTRY_PENDING : ENTRY_HELD);
-}
-
-static void log_rejected(const Publisher *publisher, const PublisherEntry *entry, const StoreOp *op)
-{
-    log_write(LOG_ERR, 0, LOG_EVENT_NONE, entry->owner, entry->owner_id, entry->key,
-              "etcd does not %s key %s (%s), leaving it %s; change --key or --value, or what the user may do%s",
-              op->verb == STORE_REMOVE ? "let go of" : "take", entry->key, op->holder ? op->holder : "no reason given",
-              op->verb == STORE_REMOVE ? "there" : "out", where_of(publisher));
-}
-
-/* attempted: what may have been there before. What is there instead, an older value, is not what is wanted either,
- * and is withdrawn. */
-static void entry_rejected(const Publisher *publisher, PublisherEntry *entry, StoreOp *op, char **attempted)
-{
-    if (op->verb == STORE_REMOVE) {
-        log_rejected(publisher, entry, op);
-        entry_forget_ours(entry);
-        return;
-    }
-    if (text_same(entry->wanted, op->value)) {
-        entry->event_ns = 0;
-        if (!entry->reason || !text_same(entry->reason, op->holder))
-            log_rejected(publisher, entry, op);
-        set_string(&entry->reason, TAKE_PTR(op->holder));
-        entry->rejected = true;
-    }
-    set_string(&entry->attempted, TAKE_PTR(*attempted));
-}
-
-static void entry_planned(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
-{
-    const char *what = !entry->wanted                 ? "delete"
-                       : op->outcome == STORE_OP_DONE ? "keep"
-                       : op->outcome != STORE_OP_HELD ? "put"
-                       : publisher->config.replace    ? "replace"
-                                                      : "held";
-
-    publisher->handlers.planned(publisher->userdata, what, entry->key, entry->wanted, op->holder);
-    free(entry->attempted);
-    entry->attempted = NULL;
-    if (!entry->wanted)
-        entry_forget_ours(entry);
-    else
-        (void)replace_string(&entry->published, entry->wanted);
-}
-
-/* Is what etcd holds now what is wanted? Otherwise the next operation is the one that was waited for. */
-static void observe_latency(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
-{
-    bool removed = op->verb == STORE_REMOVE;
-    struct timespec now;
-    uint64_t now_ns;
-
-    if (!text_same(entry->wanted, removed ? NULL : op->value))
-        return;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-    if (op->wrote && entry->event_ns > 0 && now_ns - entry->event_ns <= latency_max_ns)
-        histogram_observe(removed ? &publisher->counters.delete_latency : &publisher->counters.put_latency,
-                          (now_ns - entry->event_ns) / 1000);
-    entry->event_ns = 0;
-}
-
-static void entry_done(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
-{
-    if (op->verb == STORE_REFRESH)
-        return;
-    log_change(publisher, entry, op);
-    observe_latency(publisher, entry, op);
-    publisher->counters.puts += op->wrote && op->verb != STORE_REMOVE;
-    publisher->counters.deletes += op->wrote && op->verb == STORE_REMOVE;
-    free(entry->published);
-    entry->published = NULL;
-    if (op->verb == STORE_REMOVE) {
-        free(entry->attempted);
-    } else {
-        entry->published = entry->attempted;
-        entry_drop_holder(entry);
-        entry_drop_reason(entry);
-    }
-    entry->attempted = NULL;
-}
-
-/* What became of one operation of a batch. */
-static void entry_finish(Publisher *publisher, PublisherEntry *entry, StoreOp *op, char **attempted)
-{
-    if (op->verb == STORE_REFRESH)
-        entry->refreshing = false;
-    else
-        entry_set_state(publisher, entry, ENTRY_IDLE);
-    entry->touched = ++publisher->clock; /* also if it failed: an audit may have looked before it or after */
-    if (op->outcome == STORE_OP_FAILED) {
-        if (op->verb == STORE_ENSURE || op->verb == STORE_REPLACE) {
-            entry->doubted = true;
-            publisher->late_until_us = now_us() + (uint64_t)LATE_WRITE_S * 1000000;
-        }
-    } else if (op->verb == STORE_PEEK) {
-        entry_planned(publisher, entry, op);
-    } else if (op->outcome == STORE_OP_HELD) {
-        entry_held(publisher, entry, op);
-        return;
-    } else if (op->outcome == STORE_OP_LOST) {
-        publisher->counters.drift += op->verb == STORE_REFRESH;
-        entry_forget_ours(entry);
-    } else if (op->outcome == STORE_OP_REJECTED) {
-        entry_rejected(publisher, entry, op, attempted);
-    } else {
-        entry_done(publisher, entry, op);
-    }
-    entry_decide(publisher, entry);
-}
-
 static void publisher_check_idle(Publisher *publisher)
 {
     if (publisher_is_idle(publisher))
@@ -523,10 +100,10 @@ static void publisher_check_idle(Publisher *publisher)
  * but that of a refresh that finds its key. */
 static bool means_all_lost(const Publisher *publisher, const Batch *batch)
 {
-    uint64_t silence_us = now_us() - publisher->last_ok_us;
+    uint64_t silence_us = publisher_now_us() - publisher->last_ok_us;
     bool opened = publisher->state == PUBLISHER_ONLINE || publisher->state == PUBLISHER_DEGRADED;
 
-    if (!opened || !uses_refresh(publisher) || silence_us <= (uint64_t)publisher->config.ttl_s * 1000000)
+    if (!opened || !publisher_uses_refresh(publisher) || silence_us <= (uint64_t)publisher->config.ttl_s * 1000000)
         return false;
     /* Without a key that is refreshed, silence is nothing special. */
     return batch->ops[0].verb == STORE_REFRESH ? batch->ops[0].outcome == STORE_OP_LOST : publisher->n_settled > 0;
@@ -632,48 +209,6 @@ static int on_flush(sd_event_source *source, void *userdata)
 
 /* What etcd has under our lease: at the opening, and at each audit. */
 
-/* now: the publisher's clock, for Entry.seen. -ENOMEM. */
-static int entry_found(Publisher *publisher, const StoreKey *key, uint64_t since, uint64_t now)
-{
-    PublisherEntry *entry = find(publisher, key->key);
-
-    if (!entry)
-        entry = entry_add(publisher, key->key);
-    if (!entry)
-        return -ENOMEM;
-    entry->seen = now;
-    if (is_busy(entry) || entry->touched > since)
-        return 0;
-    /* An audit brings only the values that we did not know: what we know to be there has kept its value, since
-     * nobody else writes under our lease. */
-    if (key->value) {
-        if (replace_string(&entry->published, key->value) < 0)
-            return -ENOMEM;
-        set_string(&entry->attempted, NULL);
-    }
-    entry_drop_holder(entry);
-    if (!entry->wanted && publisher->keep_orphans) {
-        entry->orphan = true;
-        entry_set_state(publisher, entry, ENTRY_IDLE);
-    } else {
-        entry_decide(publisher, entry);
-    }
-    return 0;
-}
-
-static void entry_missing(Publisher *publisher, PublisherEntry *entry)
-{
-    if (entry->state == ENTRY_SETTLED) {
-        publisher->counters.drift++;
-        log_write(LOG_NOTICE, 0, LOG_EVENT_NONE, entry->owner, entry->owner_id, entry->key,
-                  "Key %s is not ours in etcd any more, writing it again if nobody else has it%s", entry->key,
-                  where_of(publisher));
-    }
-    entry_forget_ours(entry);
-    if (entry->state != ENTRY_HELD)
-        entry_decide(publisher, entry);
-}
-
 /* Takes over what etcd has: keys is all that was ours there at the publisher's clock `since`. -ENOMEM: not all of it
  * was taken over. */
 static int publisher_compare(Publisher *publisher, const StoreKey *keys, size_t n_keys, uint64_t since)
@@ -686,16 +221,16 @@ static int publisher_compare(Publisher *publisher, const StoreKey *keys, size_t 
         if (entry_found(publisher, &keys[i], since, now) < 0)
             r = -ENOMEM;
     HASH_ITER (hh, publisher->entries, entry, next)
-        if (entry->seen != now && entry->touched <= since && !is_busy(entry))
+        if (entry->seen != now && entry->touched <= since && !entry_is_busy(entry))
             entry_missing(publisher, entry);
     return r;
 }
 
 static bool on_is_known(void *userdata, const char *key)
 {
-    const PublisherEntry *entry = find(userdata, key);
+    const PublisherEntry *entry = entry_find(userdata, key);
 
-    return entry && !entry->doubted && (entry->published || is_busy(entry));
+    return entry && !entry->doubted && (entry->published || entry_is_busy(entry));
 }
 
 static void on_audited(void *userdata, StoreStatus status, const char *message, const StoreKey *keys, size_t n_keys)
@@ -752,7 +287,7 @@ static void on_heartbeat_done(void *userdata, StoreStatus status, const char *me
 
     publisher->beating = publisher->beat_doubtful = false;
     if (status == STORE_OK) {
-        publisher->last_ok_us = now_us();
+        publisher->last_ok_us = publisher_now_us();
         publisher->renewed_us = publisher->beat_us;
     }
     if (!doubtful || status != STORE_LEASE_LOST)
@@ -764,7 +299,7 @@ static void publisher_beat(Publisher *publisher)
     if (publisher->beating || store_lease(publisher->store) == 0 || publisher->config.dry_run)
         return;
     publisher->beating = true;
-    publisher->beat_us = now_us();
+    publisher->beat_us = publisher_now_us();
     if (store_heartbeat(publisher->store, on_heartbeat_done, publisher) < 0)
         on_heartbeat_done(publisher, STORE_UNREACHABLE, no_memory);
 }
@@ -779,7 +314,7 @@ static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
     if (publisher->state == PUBLISHER_ONLINE || publisher->state == PUBLISHER_DEGRADED) {
         publisher->handlers.heartbeat(publisher->userdata);
         retry_all(publisher, ENTRY_HELD);
-        if (now_us() < publisher->late_until_us)
+        if (publisher_now_us() < publisher->late_until_us)
             publisher_audit(publisher);
     }
     /* Also while it is opened anew, which may take longer than the lease has left. */
@@ -798,7 +333,8 @@ static void refresh_schedule(Publisher *publisher)
 {
     (void)sd_event_source_set_time_relative(publisher->refresh,
                                             refresh_pace_wait_us(publisher->n_settled, heartbeat_us(publisher)));
-    (void)sd_event_source_set_enabled(publisher->refresh, uses_refresh(publisher) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+    (void)sd_event_source_set_enabled(publisher->refresh,
+                                      publisher_uses_refresh(publisher) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 /* False: there is none. */
@@ -822,7 +358,7 @@ static void refresh_some(Publisher *publisher)
     bool may = publisher->state == PUBLISHER_ONLINE ||
                (publisher->state == PUBLISHER_DEGRADED && publisher->writes_failing && !publisher->refreshes_failing);
 
-    if (!may || publisher->config.dry_run || !uses_refresh(publisher))
+    if (!may || publisher->config.dry_run || !publisher_uses_refresh(publisher))
         return;
     while (publisher->pace.due >= 1 && publisher->n_refreshes < REFRESHES_AT_ONCE) {
         publisher->pace.due--;
@@ -834,7 +370,7 @@ static void refresh_some(Publisher *publisher)
 /* After an outage the keys have less time left than to the next tick. */
 static void refresh_overdue(Publisher *publisher)
 {
-    refresh_pace_count(&publisher->pace, publisher->n_settled, heartbeat_us(publisher), now_us());
+    refresh_pace_count(&publisher->pace, publisher->n_settled, heartbeat_us(publisher), publisher_now_us());
     refresh_some(publisher);
 }
 
@@ -854,11 +390,15 @@ static int on_refresh(sd_event_source *source, uint64_t usec, void *userdata)
 static void publisher_set_state(Publisher *publisher, PublisherState state, const char *why)
 {
     bool news = state != publisher->state || !text_same(why, publisher->why);
+    char *copy;
 
     publisher->state = state;
     if (!news)
         return;
-    (void)replace_string(&publisher->why, why); /* without memory it is told now, and noted with the next answer */
+    if (text_copy(&copy, why) == 0) { /* without memory it is told now, and noted with the next answer */
+        free(publisher->why);
+        publisher->why = copy;
+    }
     publisher->handlers.state_changed(publisher->userdata, state, why);
 }
 
@@ -891,7 +431,7 @@ static void publisher_lost(Publisher *publisher)
     log_write(LOG_WARNING, 0, LOG_EVENT_LEASE_LOST, NULL, NULL, NULL,
               "The keys' time to live of %u s ended in etcd (was this agent, or etcd, away for longer?), "
               "writing every key again%s",
-              publisher->config.ttl_s, where_of(publisher));
+              publisher->config.ttl_s, publisher_where(publisher));
     HASH_ITER (hh, publisher->entries, entry, next)
         if (entry->state == ENTRY_SETTLED && !entry->refreshing)
             entry_set_state(publisher, entry, ENTRY_PENDING);
@@ -919,7 +459,7 @@ static void publisher_answered(Publisher *publisher, StoreStatus status, const c
         publisher_fail(publisher, status, message);
         return;
     }
-    publisher->last_ok_us = now_us();
+    publisher->last_ok_us = publisher_now_us();
     if (publisher->writes_failing && !TAILQ_EMPTY(&publisher->pending)) {
         publisher_retry_later(publisher);
         return;
@@ -932,7 +472,7 @@ static void publisher_answered(Publisher *publisher, StoreStatus status, const c
     if (returned)
         refresh_overdue(publisher);
     if (!TAILQ_EMPTY(&publisher->pending))
-        wake(publisher);
+        publisher_wake(publisher);
 }
 
 static void on_opened(void *userdata, StoreStatus status, const char *message, const StoreKey *keys, size_t n_keys)
@@ -943,7 +483,7 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
         publisher_fail(publisher, status == STORE_LEASE_LOST ? STORE_UNREACHABLE : status, message);
         return;
     }
-    publisher->last_ok_us = now_us();
+    publisher->last_ok_us = publisher_now_us();
     publisher->renewed_us = publisher->open_us;
     publisher->refused = publisher->refreshes_failing = false;
     if (store_has_lease(publisher->store) && publisher_compare(publisher, keys, n_keys, ++publisher->clock) < 0) {
@@ -959,14 +499,14 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
     refresh_overdue(publisher);
     if (!publisher_flush_one(publisher) && publisher->writes_failing)
         publisher_retry_later(publisher);
-    wake(publisher);
+    publisher_wake(publisher);
     publisher_check_idle(publisher);
 }
 
 static void publisher_open(Publisher *publisher)
 {
     publisher->state = PUBLISHER_OPENING;
-    publisher->open_us = now_us();
+    publisher->open_us = publisher_now_us();
     publisher->beat_doubtful = publisher->beating;
     if (store_open(publisher->store, on_opened, publisher) < 0)
         on_opened(publisher, STORE_UNREACHABLE, no_memory, NULL, 0);
@@ -1008,7 +548,7 @@ void publisher_hold(Publisher *publisher)
 void publisher_release(Publisher *publisher)
 {
     publisher->held = false;
-    wake(publisher);
+    publisher_wake(publisher);
     publisher_check_idle(publisher);
 }
 
@@ -1156,7 +696,7 @@ bool publisher_is_idle(const Publisher *publisher)
 
 const PublisherEntry *publisher_find(const Publisher *publisher, const char *key)
 {
-    return find(publisher, key);
+    return entry_find(publisher, key);
 }
 
 bool publisher_owns(const Publisher *publisher, const char *owner_id)
@@ -1184,7 +724,7 @@ uint64_t publisher_heartbeat_age_us(const Publisher *publisher)
 {
     uint64_t since = store_has_lease(publisher->store) ? publisher->renewed_us : publisher->last_ok_us;
 
-    return since > 0 ? now_us() - since : UINT64_MAX;
+    return since > 0 ? publisher_now_us() - since : UINT64_MAX;
 }
 
 bool publisher_has_heartbeat(const Publisher *publisher)
