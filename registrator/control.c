@@ -163,6 +163,10 @@ static void change_host_drain(Control *control, bool drain, bool passing)
     /* What the operator has drained for good stays so when the host shuts down. */
     if (!drain || !catalog_is_host_drained(control->catalog) || !passing)
         control->host_passing = drain && passing;
+    if (drain != catalog_is_host_drained(control->catalog))
+        log_notice("%s", !drain    ? "This host is let back in"
+                         : passing ? "This host is drained until the agent starts again"
+                                   : "This host is drained; 'registrator undrain' lets it back in");
     catalog_set_host_drained(control->catalog, drain);
 }
 

@@ -221,7 +221,7 @@ key_is_there() {
     wait_for 5 state web2 registered
     run ! key_is_there web1
     lab_registrator h1 undrain web1
-    wait_for 1 key_is_there web1
+    wait_for 5 key_is_there web1
     [[ $(watch_events "$LAB/watch" | cut -d ' ' -f 1,2) == $'DELETE /app/servers/web1\nPUT /app/servers/web1' ]]
 }
 
@@ -260,8 +260,9 @@ key_is_there() {
     wait_for 5 keys_are h1
     lab_registrator h1 drain
     empty() { [[ -z $(keys3 /app/) ]]; }
-    wait_for 1 empty
+    wait_for 5 empty
     lab_registrator h1 status | grep '^Node: .*drained'
+    [ "$(grep -c "This host is drained; 'registrator undrain'" "$LAB/h1/agent.log")" -eq 1 ]
     explains web1 "this host is drained, held by the operator" "registrator undrain."
     watch3_start "$LAB/watch"
     lab_agent_stop h1
@@ -276,8 +277,9 @@ key_is_there() {
     wait_for 10 explains web1 "drained" "registrator undrain"
     [ -z "$(watch_events "$LAB/watch")" ]
     lab_registrator h1 undrain
-    wait_for 1 key_is_there web1
+    wait_for 5 key_is_there web1
     [[ $(lab_registrator h1 status) != *drained* ]]
+    [ "$(grep -c "This host is let back in" "$LAB/h1/agent.log")" -eq 1 ]
 }
 
 @test "stop: withdraws, waits, then stops; several at once; a container that starts again is back" {
