@@ -133,7 +133,7 @@ help_commands() {
 @test "documents: each command has its page, with the arguments of --help, and its --help names it" {
     local name arguments page n=0
     while read -r name arguments; do
-        page=$(sed 's/^registrator-undrain$/registrator-drain/' <<<"registrator-$name").1
+        page=registrator-${name#un}.1 # drain and undrain share one
         # What --help has in capitals, the page has in italics.
         arguments=$(tr '[:upper:]' '[:lower:]' <<<"$arguments" | sed 's/…/ .../')
         echo "$page: registrator $name [--control path]${arguments:+ $arguments}"
