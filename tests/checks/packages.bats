@@ -59,7 +59,7 @@ version_of() {
 # what_is_installed: what `make install` installs, and what else packages are expected to have.
 what_is_installed() {
     {
-        (cd "$WORK/installed" && find . -type f)
+        (cd "$WORK/installed" && find . -type f -o -type l)
         (cd "$TOP" && find etc/confd etc/grafana etc/prometheus -type f) | sed 's#^etc/#./usr/share/doc/registrator/examples/#'
         printf '%s\n' "$@"
     } | grep -v '/doc/registrator/LICENSE$' | names

@@ -11,6 +11,7 @@
 
 #include "fake_http.h"
 #include "http.h"
+#include "scratch.h"
 
 typedef struct Seen Seen;
 
@@ -652,11 +653,13 @@ static void uses_no_proxy_from_the_environment(void **state)
 static void talks_to_a_unix_socket(void **state)
 {
     Seen seen = { 0 }, gone = { 0 };
-    char path[100];
+    char directory[SCRATCH_MAX], path[SCRATCH_MAX + 8];
     HttpRequest *request;
 
     (void)state;
-    snprintf(path, sizeof(path), "/tmp/test_http.%d.sock", (int)getpid());
+    scratch_template(directory);
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/docker", directory);
     HttpConfig config = { .unix_socket = path, .max_connections = 3 };
     FakeServer *local = fake_new(event, path, answer, NULL);
     Http *over_unix;
@@ -677,6 +680,7 @@ static void talks_to_a_unix_socket(void **state)
     http_free(over_unix);
     forget(&seen);
     forget(&gone);
+    assert_int_equal(rmdir(directory), 0);
 }
 
 static void escapes_for_urls(void **state)
