@@ -193,7 +193,7 @@ help_of() {
 echo "\$*" >'$WORK/ran'
 SCRIPT
     chmod +x "$WORK/bin/registrator"
-    printf '%s\n' '. /usr/share/bash-completion/bash_completion' PS1=ready: >"$WORK/bashrc"
+    printf '%s\n' '. /usr/share/bash-completion/bash_completion' PS1=ready: HISTFILE= >"$WORK/bashrc"
     mkfifo "$WORK/keys"
     XDG_DATA_DIRS=$WORK/installed/usr/share PATH=$WORK/bin:$PATH timeout 60 \
         script -qc "bash --rcfile $WORK/bashrc -i" "$WORK/typescript" <"$WORK/keys" >"$WORK/tab.log" 2>&1 3>&- &
