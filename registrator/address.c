@@ -145,30 +145,30 @@ static int find_on_interface(HostAddress *ret, const char *name)
     return 0;
 }
 
-/* The name of the interface that has the address; false: none has, or it is a bridge of
+/* The name of the interface that has the address; -EADDRNOTAVAIL: none has, or it is a bridge of
  * Docker's. */
-static bool interface_of_address(const char *text, char ret[IF_NAMESIZE])
+static int interface_of_address(const char *text, char ret[IF_NAMESIZE])
 {
     CLEANUP(freeifaddrs_p) struct ifaddrs *interfaces = NULL;
 
     if (getifaddrs(&interfaces) < 0)
-        return false;
+        return -errno;
     for (struct ifaddrs *i = interfaces; i; i = i->ifa_next) {
         char other[INET6_ADDRSTRLEN];
 
         if (!address_to_text(i->ifa_addr, other) || strcmp(text, other) != 0)
             continue;
         if (is_docker_bridge(i->ifa_name))
-            return false;
+            break;
         snprintf(ret, IF_NAMESIZE, "%s", i->ifa_name);
-        return true;
+        return 0;
     }
-    return false;
+    return -EADDRNOTAVAIL;
 }
 
 /* The address that the kernel would send from. No packet leaves: connecting a datagram socket only
  * looks up the route. */
-static bool route_source(SourceAddress *ret, const struct sockaddr *remote, socklen_t size)
+static int route_source(SourceAddress *ret, const struct sockaddr *remote, socklen_t size)
 {
     struct sockaddr_storage local = { 0 };
     struct sockaddr *address = (struct sockaddr *)&local;
@@ -177,25 +177,27 @@ static bool route_source(SourceAddress *ret, const struct sockaddr *remote, sock
     CLEANUP_CLOSE int fd = socket(remote->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0)
-        return false;
+        return -errno;
     /* A temporary address (RFC 8981) changes by the day. */
     if (remote->sa_family == AF_INET6) {
         int preference = IPV6_PREFER_SRC_PUBLIC;
         int r = setsockopt(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, &preference, sizeof(preference));
         if (r < 0)
-            return false;
+            return -errno;
     }
     if (connect(fd, remote, size) < 0 || getsockname(fd, address, &local_size) < 0)
-        return false;
-    if (!is_global(address) || !address_to_text(address, found.text) ||
-        !interface_of_address(found.text, found.interface))
-        return false;
+        return -errno;
+    if (!is_global(address) || !address_to_text(address, found.text))
+        return -EADDRNOTAVAIL;
+    int r = interface_of_address(found.text, found.interface);
+    if (r < 0)
+        return r;
     *ret = found;
-    return true;
+    return 0;
 }
 
 /* remote: NULL: the default route of the family. */
-static bool route_source_family(SourceAddress *ret, int family, const struct sockaddr *remote)
+static int route_source_family(SourceAddress *ret, int family, const struct sockaddr *remote)
 {
     struct sockaddr_in remote4 = { .sin_family = AF_INET };
     struct sockaddr_in6 remote6 = { .sin6_family = AF_INET6 };
@@ -204,7 +206,7 @@ static bool route_source_family(SourceAddress *ret, int family, const struct soc
         if (remote)
             memcpy(&remote4, remote, sizeof(remote4));
         else if (inet_pton(AF_INET, NOWHERE4, &remote4.sin_addr) != 1)
-            return false;
+            return -EADDRNOTAVAIL;
         if (remote4.sin_port == 0)
             remote4.sin_port = htons(DISCARD_PORT);
         return route_source(ret, (struct sockaddr *)&remote4, sizeof(remote4));
@@ -213,26 +215,28 @@ static bool route_source_family(SourceAddress *ret, int family, const struct soc
     if (remote)
         memcpy(&remote6, remote, sizeof(remote6));
     else if (inet_pton(AF_INET6, NOWHERE6, &remote6.sin6_addr) != 1)
-        return false;
+        return -EADDRNOTAVAIL;
     if (remote6.sin6_port == 0)
         remote6.sin6_port = htons(DISCARD_PORT);
     return route_source(ret, (struct sockaddr *)&remote6, sizeof(remote6));
 }
 
+/* Says nothing of addresses: whoever took it for an answer would advertise another one, or none. */
+static bool is_shortage(int r)
+{
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
+}
+
 /* etcd in a container on this host, or on this host itself, says nothing of the way out: then the
  * default route has to. */
-static bool find_family(SourceAddress *ret, int family, const struct sockaddr *remote, bool *ret_by_remote)
+static int find_family(SourceAddress *ret, int family, const struct sockaddr *remote, bool *ret_by_remote)
 {
     bool by_remote = remote && remote->sa_family == family;
 
-    if (by_remote && route_source_family(ret, family, remote)) {
-        *ret_by_remote = true;
-        return true;
-    }
-    if (!route_source_family(ret, family, NULL))
-        return false;
-    *ret_by_remote = false;
-    return true;
+    int r = by_remote ? route_source_family(ret, family, remote) : -EADDRNOTAVAIL;
+
+    *ret_by_remote = r >= 0;
+    return r >= 0 || is_shortage(r) ? r : route_source_family(ret, family, NULL);
 }
 
 static void describe_route(char *ret, size_t size, const SourceAddress *source, bool by_remote,
@@ -250,10 +254,13 @@ static int find_by_route(HostAddress *ret, const struct sockaddr *remote)
 {
     SourceAddress source4, source6;
     bool by_remote4, by_remote6;
-    bool found4 = find_family(&source4, AF_INET, remote, &by_remote4);
-    bool found6 = find_family(&source6, AF_INET6, remote, &by_remote6);
+    int r4 = find_family(&source4, AF_INET, remote, &by_remote4);
+    int r6 = find_family(&source6, AF_INET6, remote, &by_remote6);
+    bool found4 = r4 >= 0, found6 = r6 >= 0;
     HostAddress found = { 0 };
 
+    if (is_shortage(r4) || is_shortage(r6))
+        return is_shortage(r4) ? r4 : r6;
     if (!found4 && !found6)
         return -EADDRNOTAVAIL;
     if (found4)

@@ -599,6 +599,30 @@ static int parse_object(cJSON **ret, const char *text, size_t size)
     return 0;
 }
 
+/* There is no such thing, or it is of the type that is checked for. Anything else is not Docker's, and to take it for
+ * "none" would withdraw a key, or register what is not to be. */
+static bool may_be(const cJSON *item, cJSON_bool (*is_type)(const cJSON *))
+{
+    return !item || cJSON_IsNull(item) || is_type(item);
+}
+
+static bool inspect_is_sound(const cJSON *root, const cJSON *config, const cJSON *state)
+{
+    const cJSON *health = member(state, "Health"), *network = member(root, "NetworkSettings");
+
+    return cJSON_IsObject(config) && cJSON_IsObject(state) && may_be(member(state, "Running"), cJSON_IsBool) &&
+           may_be(member(state, "Paused"), cJSON_IsBool) && may_be(health, cJSON_IsObject) &&
+           may_be(member(health, "Status"), cJSON_IsString) && may_be(network, cJSON_IsObject) &&
+           may_be(member(network, "Ports"), cJSON_IsObject) && may_be(member(config, "Labels"), cJSON_IsObject) &&
+           may_be(member(config, "Env"), cJSON_IsArray);
+}
+
+static bool entry_is_sound(const cJSON *root)
+{
+    return cJSON_IsString(member(root, "State")) && may_be(member(root, "Status"), cJSON_IsString) &&
+           may_be(member(root, "Ports"), cJSON_IsArray) && may_be(member(root, "Labels"), cJSON_IsObject);
+}
+
 int container_from_inspect(Container **ret, const char *body, size_t size, const LabelFilter *filter)
 {
     CLEANUP(cJSON_Delete_p) cJSON *root = NULL;
@@ -607,7 +631,7 @@ int container_from_inspect(Container **ret, const char *body, size_t size, const
     if (r < 0)
         return r;
     const cJSON *config = member(root, "Config"), *state = member(root, "State");
-    if (!cJSON_IsObject(config) || !cJSON_IsObject(state))
+    if (!inspect_is_sound(root, config, state))
         return -EBADMSG;
     r = container_new(&container, root, member_string(root, "Name"), member_string(config, "Image"));
     if (r < 0)
@@ -636,13 +660,12 @@ int container_from_list(Container **ret, const char *object, size_t size, const 
     int r = parse_object(&root, object, size);
     if (r < 0)
         return r;
-    const char *state = member_string(root, "State");
-    if (!state)
+    if (!entry_is_sound(root))
         return -EBADMSG;
     r = container_new(&container, root, listed_name(member(root, "Names")), member_string(root, "Image"));
     if (r < 0)
         return r;
-    container->state = state_from_list(state);
+    container->state = state_from_list(member_string(root, "State"));
     container->health = health_from_status(member_string(root, "Status"));
     r = read_listed_ports(container, root);
     if (r >= 0)

@@ -1,5 +1,6 @@
 #include "control.h"
 
+#include "json.h"
 #include "log.h"
 #include "metrics_source.h"
 #include "server.h"
@@ -146,7 +147,7 @@ static cJSON *drained_json(const Control *control, const cJSON *names)
 
     (void)cJSON_AddStringToObject(json, "docker", control->source(control->userdata).docker_url);
     cJSON_ArrayForEach (name, names)
-        (void)cJSON_AddItemToArray(ids, cJSON_CreateString(catalog_find(control->catalog, name->valuestring)->id));
+        json_append(ids, cJSON_CreateString(catalog_find(control->catalog, name->valuestring)->id));
     return json;
 }
 

@@ -15,14 +15,18 @@ enum {
     EVENT_MAX = 256 * 1024, /* bytes of one event: its labels are the container's */
     LIST_ENTRY_MAX = 4 * 1024 * 1024, /* bytes of one list entry; a range of 10,000 ports takes 1.3 MB */
     INSPECT_MAX = 4 * 1024 * 1024, /* bytes of one inspect */
+    DETAIL_MAX = 200, /* bytes of a bad answer that the log shows */
     INSPECTS_AT_ONCE = 4, /* dockerd serves them under one container's lock each; more only queue there */
     PING_TIMEOUT_MS = 5000, /* also of the stream's headers */
     INSPECT_TIMEOUT_MS = 10000,
     LIST_TIMEOUT_MS = 60000, /* dockerd 20.10 lists 10,000 containers in a few seconds */
+    MISSED_US = 200000, /* from an overlong event to the list that makes up for it, which lags behind a death */
+    EXAMPLE_MAX = 120, /* bytes, for the log */
 };
 
-/* The newest API whose answers have been read; a newer engine is asked for this one. */
-static const unsigned api_newest_minor = 52;
+/* The newest API whose answers have been read; a newer engine is asked for this one. The oldest is the first with
+ * health checks; before 1.22 events had no Action. */
+static const unsigned api_newest_minor = 52, api_oldest_minor = 24;
 
 typedef enum DockerState {
     DOCKER_WAITING, /* for the backoff */
@@ -54,6 +58,8 @@ struct Docker {
 
     DockerState state;
     bool lost_reported;
+    char *why; /* it was lost, as last handed on */
+    int last_error, told_error; /* of the last failure; of the one that the log has */
     char version[16];
     char *engine_id;
     Backoff backoff;
@@ -63,6 +69,11 @@ struct Docker {
     HttpRequest *stream;
     HttpRequest *list;
     Framing events, entries;
+    bool missed; /* an event was too long: a list is to tell what it said */
+    bool lines_bad; /* since the last resync: there were lines that are no events, or too long */
+    bool lines_told, entries_told; /* said in the log, and it still goes on */
+    size_t n_bad_entries; /* of the list under way */
+    char bad_entry[EXAMPLE_MAX + 1]; /* the first of them */
     struct InspectQueue waiting, running;
     unsigned n_running;
 };
@@ -120,6 +131,7 @@ static void docker_disconnect(Docker *docker)
     framing_clear(&docker->events);
     framing_clear(&docker->entries);
     sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
+    docker->missed = false;
     docker->state = DOCKER_WAITING;
 }
 
@@ -146,16 +158,25 @@ static const char *remedy_for(const Docker *docker, int error)
         return "check --docker-ca, --docker-cert and --docker-key";
     case EKEYREJECTED:
         return "whatever guards it must allow GET of /_ping, /info, /events and /containers";
+    case EPROTONOSUPPORT:
+        return "upgrade Docker to 20.10 or newer";
     default:
         return "trying again";
     }
+}
+
+/* Waiting will not help: it is news even while Docker is known to be away for another reason. */
+static bool needs_operator(int error)
+{
+    return error == -EACCES || error == -EPERM || error == -EPROTO || error == -EKEYREJECTED ||
+           error == -EPROTONOSUPPORT;
 }
 
 /* The one way out of every failure: forget the connection, say it once, wait, begin anew. */
 static void docker_fail(Docker *docker, int error, const char *what, const char *detail)
 {
     CLEANUP_FREE char *why = NULL;
-    bool first = !docker->lost_reported;
+    bool first = !docker->lost_reported, again = error == docker->last_error;
 
     if (asprintf(&why, "%s from Docker at %s: %s; %s", what, docker->url, detail, remedy_for(docker, error)) < 0)
         why = NULL;
@@ -163,22 +184,47 @@ static void docker_fail(Docker *docker, int error, const char *what, const char 
     docker->version[0] = '\0'; /* the engine that comes back may be another version */
     arm(docker->retry, backoff_next_us(&docker->backoff));
     docker->lost_reported = true;
+    docker->last_error = error;
+    /* Not at once: an engine that is just ending may break off a TLS handshake. */
+    if (!first && again && error != docker->told_error && needs_operator(error)) {
+        docker->told_error = error;
+        log_write(LOG_WARNING, 0, LOG_EVENT_DOCKER_LOST, NULL, NULL, NULL, "%s", why ? why : what);
+    }
     if (first)
-        docker->handlers.lost(docker->userdata, why ? why : what);
+        docker->told_error = error;
+    if (!first && why && docker->why && strcmp(why, docker->why) == 0)
+        return;
+    free(docker->why);
+    docker->why = TAKE_PTR(why);
+    docker->handlers.lost(docker->userdata, docker->why ? docker->why : what);
+}
+
+static int error_from_status(const HttpResult *result)
+{
+    switch (result->status) {
+    case 400: /* Go's own answer to those who come without TLS where there is TLS */
+        return strstr(result->body, "HTTPS server") ? -EPROTO : 0;
+    case 401:
+    case 403:
+        return -EKEYREJECTED;
+    default:
+        return 0;
+    }
 }
 
 static void docker_fail_result(Docker *docker, const char *what, const HttpResult *result)
 {
+    const int first_line = (int)strcspn(result->body, "\r\n");
     CLEANUP_FREE char *detail = NULL;
 
     if (result->error < 0) {
         docker_fail(docker, result->error, what, result->error_text);
         return;
     }
-    if (asprintf(&detail, "HTTP status %ld: %.200s", result->status, result->body) < 0)
+    if (asprintf(&detail, "HTTP status %ld: %.*s", result->status, first_line < DETAIL_MAX ? first_line : DETAIL_MAX,
+                 result->body) < 0)
         detail = NULL;
-    docker_fail(docker, result->status == 401 || result->status == 403 ? -EKEYREJECTED : 0, what,
-                detail ? detail : "HTTP error");
+    docker_fail(docker, error_from_status(result), what, detail ? detail : "HTTP error");
 }
 
 static void docker_start_inspects(Docker *docker);
@@ -193,11 +239,26 @@ static int on_list_entry(void *userdata, const char *text, size_t size)
 
     if (r == -ENOMEM)
         return r;
-    if (r < 0)
-        log_warning("Docker's list has an entry that is no container, passing over it: %.120s", text);
-    else
+    if (r == 0)
         docker->handlers.listed(docker->userdata, container);
+    else if (docker->n_bad_entries++ == 0)
+        (void)snprintf(docker->bad_entry, sizeof(docker->bad_entry), "%s", text);
     return 0;
+}
+
+/* What is wrong with a list is so with the next one, too: said once. */
+static void docker_report_entries(Docker *docker, bool whole)
+{
+    bool bad = docker->entries.dropped > 0 || docker->n_bad_entries > 0;
+
+    if (docker->entries.dropped > 0 && !docker->entries_told)
+        log_warning("Docker's list has %zu entries of more than %d bytes, passing over them", docker->entries.dropped,
+                    LIST_ENTRY_MAX);
+    if (docker->n_bad_entries > 0 && !docker->entries_told)
+        log_warning("Docker's list has %zu entries that are no containers, passing over them; the first: %s",
+                    docker->n_bad_entries, docker->bad_entry);
+    if (bad || whole)
+        docker->entries_told = bad;
 }
 
 static int on_list_data(void *userdata, const char *data, size_t size)
@@ -209,7 +270,7 @@ static int on_list_data(void *userdata, const char *data, size_t size)
 
 static void docker_schedule_resync(Docker *docker)
 {
-    arm(docker->resync, jitter_us((uint64_t)docker->resync_s * 1000000, 0.1));
+    arm(docker->resync, docker->missed ? MISSED_US : jitter_us((uint64_t)docker->resync_s * 1000000, 0.1));
 }
 
 static void on_list_done(void *userdata, const HttpResult *result)
@@ -219,21 +280,19 @@ static void on_list_done(void *userdata, const HttpResult *result)
     bool whole = given && framing_complete(&docker->entries);
 
     docker->list = NULL;
-    /* One such container must not keep all others out: of those that are known and seem to be missing, an inspect
-     * tells more. */
-    if (docker->entries.dropped > 0)
-        log_warning("Docker's list has %zu entries of more than %d bytes, passing over them", docker->entries.dropped,
-                    LIST_ENTRY_MAX);
+    /* A bad entry must not keep all others out: of those that are known and seem to be missing, an inspect tells
+     * more. */
+    docker_report_entries(docker, whole);
     framing_clear(&docker->entries);
     docker->handlers.list_end(docker->userdata, whole);
     if (docker->state != DOCKER_LIVE)
         return;
     /* A cut-off or refused list says that the engine or the way to it is not well: begin anew, so that a
      * stream that hangs without an error does not stay unnoticed for ever. */
-    if (!given) {
-        docker_fail_result(docker, "No container list", result);
-    } else if (!whole) {
+    if (result->error == -EBADMSG || (given && !whole)) {
         docker_fail(docker, -EBADMSG, "No container list", "the answer is not a whole list");
+    } else if (!given) {
+        docker_fail_result(docker, "No container list", result);
     } else {
         backoff_reset(&docker->backoff);
         docker_schedule_resync(docker);
@@ -249,6 +308,8 @@ void docker_list(Docker *docker)
         return;
     (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
     framing_clear(&docker->entries);
+    docker->n_bad_entries = 0;
+    docker->missed = false;
     docker->handlers.list_begin(docker->userdata);
     r = docker_get(docker, "/containers/json", &(HttpSpec){ .timeout_ms = LIST_TIMEOUT_MS, .on_data = on_list_data },
                    on_list_done, docker, &docker->list);
@@ -334,19 +395,41 @@ static int on_event_line(void *userdata, const char *line, size_t size)
     Docker *docker = userdata;
     DockerEvent event;
 
-    if (docker_event_parse(&event, line, size) < 0)
-        log_warning("Docker sent a line that is no event, passing over it: %.120s", line);
-    else if (event.action != ACTION_OTHER)
-        docker->handlers.event(docker->userdata, &event);
+    if (docker_event_parse(&event, line, size) == 0) {
+        if (event.action != ACTION_OTHER)
+            docker->handlers.event(docker->userdata, &event);
+    } else {
+        if (!docker->lines_told)
+            log_warning("Docker sent a line that is no event, passing over it and its like: %.*s", EXAMPLE_MAX, line);
+        docker->lines_told = docker->lines_bad = true;
+    }
     return 0;
+}
+
+/* Whose it was and what it said is lost: its labels, which come before the name, are anybody's. */
+static void docker_miss_event(Docker *docker)
+{
+    if (!docker->lines_told)
+        log_warning("Docker sent an event of more than %d bytes (are a container's labels so long?), listing instead",
+                    EVENT_MAX);
+    docker->lines_told = docker->lines_bad = true;
+    if (docker->missed)
+        return;
+    docker->missed = true;
+    if (!docker->list)
+        docker_schedule_resync(docker);
 }
 
 static int on_stream_data(void *userdata, const char *data, size_t size)
 {
     Docker *docker = userdata;
+    size_t dropped = docker->events.dropped;
+    int r = framing_feed(&docker->events, data, size, on_event_line, docker);
 
+    if (docker->events.dropped > dropped)
+        docker_miss_event(docker);
     if (size > 0)
-        return framing_feed(&docker->events, data, size, on_event_line, docker);
+        return r;
     (void)sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
     docker->state = DOCKER_LIVE;
     docker->lost_reported = false;
@@ -389,11 +472,28 @@ static void docker_subscribe(Docker *docker)
 
 static void docker_ask_info(Docker *docker);
 
+/* Of garbage must not come another identity: that would be another lease, and other keys' owner. */
+static int read_identity(char **ret, const HttpResult *result)
+{
+    cJSON *info = cJSON_ParseWithLength(result->body, result->body_size);
+    const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(info, "ID"));
+    /* Podman makes up an ID for each answer: machine and node must do there. */
+    bool is_podman = cJSON_HasObjectItem(info, "BuildahVersion");
+    char *identity = id ? strdup(is_podman ? "" : id) : NULL;
+    int r = identity ? 0 : id ? -ENOMEM : -EBADMSG;
+
+    cJSON_Delete(info);
+    if (r < 0)
+        return r;
+    free(*ret);
+    *ret = identity;
+    return 0;
+}
+
 static void on_info(void *userdata, const HttpResult *result)
 {
     Docker *docker = userdata;
-    cJSON *info;
-    const char *id;
+    int r;
 
     docker->handshake = NULL;
     if (result->error == 0 && result->status == 400 && *docker->version != '\0') {
@@ -406,14 +506,9 @@ static void on_info(void *userdata, const HttpResult *result)
         docker_fail_result(docker, "No answer to /info", result);
         return;
     }
-    info = cJSON_ParseWithLength(result->body, result->body_size);
-    id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(info, "ID"));
-    free(docker->engine_id);
-    /* Podman has no ID: machine and node must do there. */
-    docker->engine_id = strdup(id ? id : "");
-    cJSON_Delete(info);
-    if (!docker->engine_id)
-        docker_fail(docker, -ENOMEM, "No use of the answer to /info", "out of memory");
+    r = read_identity(&docker->engine_id, result);
+    if (r < 0)
+        docker_fail(docker, r, "No answer to /info", r == -EBADMSG ? "what it says has no ID" : strerror(-r));
     else
         docker_subscribe(docker);
 }
@@ -429,21 +524,26 @@ static void docker_ask_info(Docker *docker)
         docker_fail(docker, r, "No answer to /info", strerror(-r));
 }
 
-static void docker_set_version(Docker *docker, const char *offered)
+/* False: it is too old. */
+static bool docker_set_version(Docker *docker, const char *offered)
 {
     unsigned major, minor;
 
     docker->version[0] = '\0';
     /* Without the header (a proxy took it away?) the path goes without a version: the engine's newest. */
     if (!offered || !version_parse(offered, &major, &minor))
-        return;
+        return true;
+    if (major < 1 || (major == 1 && minor < api_oldest_minor))
+        return false;
     if (major == 1 && minor > api_newest_minor)
         minor = api_newest_minor;
     (void)snprintf(docker->version, sizeof(docker->version), "%u.%u", major, minor);
+    return true;
 }
 
 static void on_ping(void *userdata, const HttpResult *result)
 {
+    CLEANUP_FREE char *detail = NULL;
     Docker *docker = userdata;
 
     docker->handshake = NULL;
@@ -451,8 +551,13 @@ static void on_ping(void *userdata, const HttpResult *result)
         docker_fail_result(docker, "No answer to /_ping", result);
         return;
     }
-    docker_set_version(docker, result->header);
-    docker_ask_info(docker);
+    if (docker_set_version(docker, result->header)) {
+        docker_ask_info(docker);
+        return;
+    }
+    if (asprintf(&detail, "its newest is %.20s, which is too old", result->header) < 0)
+        detail = NULL;
+    docker_fail(docker, -EPROTONOSUPPORT, "No API that is new enough", detail ? detail : "out of memory");
 }
 
 static void docker_ping(Docker *docker)
@@ -483,10 +588,13 @@ static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
     (void)source;
     (void)usec;
     /* The stream as such has no time limit, so nothing else would end this. */
-    if (docker->state == DOCKER_SUBSCRIBING)
+    if (docker->state == DOCKER_SUBSCRIBING) {
         docker_fail(docker, -ETIMEDOUT, "No events", "it does not answer");
-    else
+    } else {
+        docker->lines_told = docker->lines_bad;
+        docker->lines_bad = false;
         docker_list(docker);
+    }
     return 0;
 }
 
@@ -552,7 +660,7 @@ int docker_new(Docker **ret, sd_event *event, const DockerConfig *config, const 
     r = sd_event_add_time_relative(event, &docker->retry, CLOCK_MONOTONIC, 0, 1, on_retry, docker);
     if (r < 0)
         return r;
-    r = sd_event_add_time_relative(event, &docker->resync, CLOCK_MONOTONIC, 0, 0, on_resync, docker);
+    r = sd_event_add_time_relative(event, &docker->resync, CLOCK_BOOTTIME, 0, 0, on_resync, docker);
     if (r < 0)
         return r;
     r = sd_event_source_set_enabled(docker->resync, SD_EVENT_OFF);
@@ -572,6 +680,7 @@ Docker *docker_free(Docker *docker)
     http_free(docker->http);
     sd_event_unref(docker->event);
     free(docker->engine_id);
+    free(docker->why);
     free(docker->base);
     free(docker->url);
     free(docker);
@@ -595,5 +704,5 @@ const char *docker_url(const Docker *docker)
 
 const char *docker_api_version(const Docker *docker)
 {
-    return docker->version;
+    return *docker->version == '\0' && docker->state == DOCKER_LIVE ? "newest" : docker->version;
 }

@@ -28,8 +28,9 @@ typedef struct DockerHandlers {
     /* container: taken; NULL with error -ENOENT (no such container) or another error (not known). ticket: what
      * docker_inspect() was given. */
     void (*inspected)(void *userdata, const char *id, uint64_t ticket, Container *container, int error);
-    /* Stream and requests are gone; pending inspects will not be answered. Called at the first failure only;
-     * from then on it is tried again and again. why: one line that says what to do about it. */
+    /* Stream and requests are gone; pending inspects will not be answered. Called at the first failure, and
+     * again where the reason becomes another; from then on it is tried again and again. why: one line that says
+     * what to do about it. */
     void (*lost)(void *userdata, const char *why);
 } DockerHandlers;
 
@@ -58,4 +59,4 @@ void docker_reconnect(Docker *docker);
 
 bool docker_connected(const Docker *docker);
 const char *docker_url(const Docker *docker);
-const char *docker_api_version(const Docker *docker); /* "1.41"; "" while unknown */
+const char *docker_api_version(const Docker *docker); /* "1.41"; "newest" if none is asked for; "" while unknown */

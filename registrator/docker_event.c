@@ -32,10 +32,20 @@ static const char *const action_names[] = {
     [ACTION_DISCONNECT] = "disconnect",
 };
 
+/* What Podman calls them. Which health it means its event tells as it was before the check, so that is asked for. */
+static const struct {
+    const char *name;
+    DockerAction action;
+} podman_names[] = {
+    { "died", ACTION_DIE },
+    { "remove", ACTION_DESTROY },
+    { "health_status", ACTION_UPDATE },
+};
+
 const char docker_event_filters[] = "{\"type\":[\"container\",\"network\"],\"event\":[\"start\","
                                     "\"restart\",\"die\",\"stop\",\"kill\","
                                     "\"pause\",\"unpause\",\"rename\",\"update\",\"health_status\","
-                                    "\"destroy\",\"connect\",\"disconnect\"]}";
+                                    "\"destroy\",\"connect\",\"disconnect\",\"died\",\"remove\"]}";
 
 static bool id_is_valid(const char *id)
 {
@@ -105,7 +115,18 @@ static DockerAction action_from_string(const char *type, const char *action)
     for (DockerAction a = first; a <= last; a++)
         if (strcmp(action, action_names[a]) == 0)
             return a;
+    for (size_t i = 0; !network && i < ARRAY_SIZE(podman_names); i++)
+        if (strcmp(action, podman_names[i].name) == 0)
+            return podman_names[i].action;
     return ACTION_OTHER;
+}
+
+/* Whose event it is. Podman has the container where Docker has the network, whose ID is no container's. */
+static const char *id_from_event(const cJSON *actor, const cJSON *attributes, bool network)
+{
+    const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(attributes, "container"));
+
+    return network && id ? id : cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(actor, "ID"));
 }
 
 /* The number's text, as Docker sends it; some engines send a number. 0: neither. */
@@ -144,8 +165,7 @@ int docker_event_parse(DockerEvent *ret, const char *line, size_t size)
         return 0;
     }
     bool network = event.action == ACTION_CONNECT || event.action == ACTION_DISCONNECT;
-    const char *id = cJSON_GetStringValue(network ? cJSON_GetObjectItemCaseSensitive(attributes, "container")
-                                                  : cJSON_GetObjectItemCaseSensitive(actor, "ID"));
+    const char *id = id_from_event(actor, attributes, network);
     if (!id_is_valid(id)) {
         /* A network's other endpoints (swarm's load balancer) are no containers. */
         if (!network)

@@ -32,8 +32,8 @@ typedef struct DockerEvent {
 } DockerEvent;
 
 /* The value of the filters parameter of GET /events, as JSON, not URL-encoded: container and
- * network events of the actions above and no others, so that the exec_* events of health checks
- * stay away. */
+ * network events of the actions above, by Docker's and by Podman's names, and no others, so that
+ * the exec_* events of health checks stay away. */
 extern const char docker_event_filters[];
 
 /* 0, or -EBADMSG for a line that is not an event. An event of another kind is ACTION_OTHER. Uses

@@ -394,11 +394,11 @@ int etcd3_parse_time_to_live(const cJSON *json, Etcd3Lease *lease)
         return -ENOMEM;
     cJSON_ArrayForEach (item, keys) {
         Etcd3Key *key = &lease->keys[lease->n_keys];
-        if (!cJSON_IsString(item))
-            return -EBADMSG;
-        int r = decode_text(&key->key, item->valuestring);
-        if (r < 0)
+        int r = cJSON_IsString(item) ? decode_text(&key->key, item->valuestring) : -EBADMSG;
+        if (r < 0) {
+            etcd3_lease_clear_keys(lease);
             return r;
+        }
         if (!key->key)
             continue;
         key->lease = lease->id;

@@ -43,7 +43,7 @@ struct HttpRequest {
     bool is_ready; /* linked in http->ready */
     RequestState state;
     CURL *easy; /* NULL once finished */
-    struct curl_slist *headers;
+    struct curl_slist *headers, *forgotten;
     char *origin; /* of the URL: scheme, host and port, for error texts */
     HttpDoneFn done;
     HttpDataFn on_data;
@@ -59,6 +59,7 @@ struct HttpRequest {
     char *want_header, *header;
 
     int error; /* found by ourselves, before or besides curl's */
+    int socket_errno; /* why there is no socket to connect with: curl does not keep it */
     long status;
     struct sockaddr_storage remote;
     uint16_t remote_port;
@@ -305,12 +306,15 @@ static void request_finish(HttpRequest *request, CURLcode code)
     long os_errno = 0;
 
     curl_easy_getinfo(request->easy, CURLINFO_OS_ERRNO, &os_errno);
+    if (os_errno == 0)
+        os_errno = request->socket_errno;
     curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &request->status);
     request_read_remote(request);
     if (request->error == 0)
         request->error = error_from_curl(code, os_errno);
     /* With TLS 1.3 a server that does not take our certificate says so, or only hangs up, when it should answer. */
-    if (request->error == -ECONNRESET && strncmp(request->origin, "https:", strlen("https:")) == 0)
+    if (request->error == -ECONNRESET && request->status == 0 &&
+        strncmp(request->origin, "https:", strlen("https:")) == 0)
         request->error = -EPROTO;
     if (request->error < 0)
         request_describe_error(request, code, os_errno);
@@ -532,12 +536,17 @@ static int request_set_peer(HttpRequest *request)
 
 /* What was given up must not arrive later: a closed socket goes on sending what the peer has not acknowledged, for
  * minutes, and etcd then carries out a write that is out of date. With this, closing it drops that. */
-static int on_curl_socket(void *userdata, curl_socket_t fd, curlsocktype purpose)
+static curl_socket_t on_curl_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    (void)userdata;
+    HttpRequest *request = userdata;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
     (void)purpose;
+    request->socket_errno = fd < 0 ? errno : 0;
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
-    return CURL_SOCKOPT_OK;
+    return fd;
 }
 
 static int request_set_behaviour(HttpRequest *request, const HttpSpec *spec)
@@ -563,7 +572,8 @@ static int request_set_behaviour(HttpRequest *request, const HttpSpec *spec)
     SETOPT(CURLOPT_TCP_KEEPALIVE, 1L);
     SETOPT(CURLOPT_TCP_KEEPIDLE, 30L);
     SETOPT(CURLOPT_TCP_KEEPINTVL, 10L);
-    SETOPT(CURLOPT_SOCKOPTFUNCTION, on_curl_socket);
+    SETOPT(CURLOPT_OPENSOCKETFUNCTION, on_curl_open);
+    SETOPT(CURLOPT_OPENSOCKETDATA, request);
     SETOPT(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
     SETOPT(CURLOPT_TIMEOUT_MS, (long)spec->timeout_ms);
     if (spec->follow_redirects) {
@@ -663,6 +673,25 @@ static char *origin_of(const char *url)
     return origin;
 }
 
+/* libcurl takes the age of an address that it has looked up from the clock of the day: were that set back, it would
+ * keep it for as long. So every new connection looks it up. */
+static int request_forget_address(HttpRequest *request)
+{
+    const char *scheme = request->origin, *end = strstr(scheme, "://");
+    const char *host = end ? end + 3 : scheme;
+    const char *port = strchr(host, ':') ? "" : strncmp(scheme, "https:", 6) == 0 ? ":443" : ":80";
+    CLEANUP_FREE char *line = NULL;
+
+    if (asprintf(&line, "-%s%s", host, port) < 0) {
+        line = NULL;
+        return -ENOMEM;
+    }
+    request->forgotten = curl_slist_append(NULL, line);
+    if (!request->forgotten || curl_easy_setopt(request->easy, CURLOPT_RESOLVE, request->forgotten) != CURLE_OK)
+        return -ENOMEM;
+    return 0;
+}
+
 static int request_set_up(HttpRequest *request, const HttpSpec *spec)
 {
     Http *http = request->http;
@@ -675,6 +704,9 @@ static int request_set_up(HttpRequest *request, const HttpSpec *spec)
     if (!request->origin || text_copy(&request->want_header, spec->want_header) < 0)
         return -ENOMEM;
     r = request_set_peer(request);
+    if (r < 0)
+        return r;
+    r = http->unix_socket ? 0 : request_forget_address(request);
     if (r < 0)
         return r;
     r = request_set_behaviour(request, spec);
@@ -721,6 +753,7 @@ HttpRequest *http_request_free(HttpRequest *request)
         TAILQ_REMOVE(&request->http->ready, request, ready);
     TAILQ_REMOVE(&request->http->requests, request, requests);
     curl_slist_free_all(request->headers);
+    curl_slist_free_all(request->forgotten);
     buffer_clear(&request->body);
     free(request->origin);
     free(request->want_header);

@@ -44,3 +44,15 @@ int64_t json_int64(const cJSON *object, const char *name, int64_t fallback)
     }
     return fallback;
 }
+
+void json_append(cJSON *array, cJSON *item)
+{
+    if (!cJSON_AddItemToArray(array, item))
+        cJSON_Delete(item);
+}
+
+void json_set(cJSON *object, const char *name, cJSON *item)
+{
+    if (!cJSON_AddItemToObject(object, name, item))
+        cJSON_Delete(item);
+}

@@ -19,3 +19,7 @@ const cJSON *json_get(const cJSON *object, const char *name);
 const char *json_string(const cJSON *object, const char *name);
 /* A number, or a string that is one: in strings etcd writes 64-bit integers, which a double cannot hold. */
 int64_t json_int64(const cJSON *object, const char *name, int64_t fallback);
+
+/* Take the item, in any case: without memory, or without something to add it to, it is freed. */
+void json_append(cJSON *array, cJSON *item);
+void json_set(cJSON *object, const char *name, cJSON *item);

@@ -10,6 +10,9 @@
 enum {
     /* A cluster that comes back is to have every key again within two seconds. */
     RETRY_CAP_MS = 1500,
+    /* All agents come back within that time, and etcd has enough to do then. What can wait, the audit, goes with the
+     * second heartbeat after it, which each agent has at another time. */
+    RETURN_AUDIT_BEATS = 2,
     /* v2: refreshes in flight; the store can have twice as many, so that a change always finds room. */
     REFRESHES_AT_ONCE = 4,
 };
@@ -269,6 +272,7 @@ void publisher_audit(Publisher *publisher)
     if (publisher->state != PUBLISHER_ONLINE || publisher->audit_begin > 0)
         return;
     publisher->audit_wanted = false;
+    publisher->audit_beats = 0;
     /* A permission may have been granted meanwhile. */
     retry_all(publisher, ENTRY_REJECTED);
     if (!store_has_lease(publisher->store))
@@ -314,7 +318,8 @@ static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
     if (publisher->state == PUBLISHER_ONLINE || publisher->state == PUBLISHER_DEGRADED) {
         publisher->handlers.heartbeat(publisher->userdata);
         retry_all(publisher, ENTRY_HELD);
-        if (publisher_now_us() < publisher->late_until_us)
+        bool due = publisher->audit_beats > 0 && --publisher->audit_beats == 0;
+        if (due || publisher_now_us() < publisher->late_until_us)
             publisher_audit(publisher);
     }
     /* Also while it is opened anew, which may take longer than the lease has left. */
@@ -327,6 +332,12 @@ static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
 static uint64_t heartbeat_us(const Publisher *publisher)
 {
     return (uint64_t)publisher->config.heartbeat_s * 1000000;
+}
+
+/* Of agents that were started, or told to read their settings, at the same moment, each is to beat at another one. */
+static uint64_t first_heartbeat_us(const Publisher *publisher)
+{
+    return jitter_us(heartbeat_us(publisher) / 2, 1);
 }
 
 static void refresh_schedule(Publisher *publisher)
@@ -467,7 +478,9 @@ static void publisher_answered(Publisher *publisher, StoreStatus status, const c
     publisher->writes_failing = false;
     backoff_reset(&publisher->backoff);
     publisher_set_state(publisher, PUBLISHER_ONLINE, "");
-    if (returned || publisher->audit_wanted)
+    if (returned && publisher->audit_beats == 0)
+        publisher->audit_beats = RETURN_AUDIT_BEATS;
+    if (publisher->audit_wanted && publisher->audit_beats == 0)
         publisher_audit(publisher);
     if (returned)
         refresh_overdue(publisher);
@@ -562,7 +575,7 @@ static int publisher_add_sources(Publisher *publisher)
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(publisher->event, &publisher->heartbeat, CLOCK_BOOTTIME,
-                                   jitter_us(heartbeat_us(publisher), 0.1), 0, on_heartbeat, publisher);
+                                   first_heartbeat_us(publisher), 0, on_heartbeat, publisher);
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(publisher->event, &publisher->refresh, CLOCK_BOOTTIME, 0, 10000, on_refresh,
@@ -649,7 +662,7 @@ void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherCo
     PublisherEntry *entry, *next;
 
     publisher->config = *config;
-    (void)sd_event_source_set_time_relative(publisher->heartbeat, heartbeat_us(publisher));
+    (void)sd_event_source_set_time_relative(publisher->heartbeat, first_heartbeat_us(publisher));
     if (!store)
         return;
     store_free(publisher->store);

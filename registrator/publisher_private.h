@@ -29,6 +29,7 @@ struct Publisher {
     uint64_t clock; /* counts changes and questions: which came first */
     uint64_t audit_begin; /* the clock when the audit under way was asked for; 0: none is */
     bool audit_doubtful; /* its lease ended meanwhile */
+    unsigned audit_beats; /* heartbeats to go until the audit after an outage; 0: none is due */
     bool held, keep_orphans, beating, audit_wanted;
     bool beat_doubtful; /* the heartbeat under way may have met the lease before it was opened anew */
     bool writes_failing; /* heartbeats may go well while writes do not: etcd full, or without permission */

@@ -1,5 +1,7 @@
 #include "server.h"
 
+#include "log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -12,12 +14,19 @@
 #include <sys/un.h>
 #include <time.h>
 
-enum { SERVER_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10 };
+enum {
+    SERVER_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
+    ACCEPT_RETRY_US = 1000000, /* out of descriptors or memory */
+};
 
 struct Server {
     struct MHD_Daemon *daemon;
     sd_event_source *io, *timer;
-    char *path; /* of the unix socket, to be removed */
+    int fd; /* listens */
+    sd_event_source *accept, *accept_retry;
+    bool accept_failed; /* said so in the log */
+    char *address; /* the unix socket's path, or what --listen says */
+    bool is_file; /* to be removed */
     ServerHandler handler;
     void *userdata;
 };
@@ -117,22 +126,60 @@ static bool server_is_full(const Server *server)
     return info && info->num_connections >= SERVER_CONNECTIONS_MAX;
 }
 
+/* More clients than there are places wait in the kernel. */
+static void server_listen(Server *server)
+{
+    bool waits = server_is_full(server) || sd_event_source_get_enabled(server->accept_retry, NULL) > 0;
+
+    (void)sd_event_source_set_enabled(server->accept, waits ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
 static void server_turn(Server *server)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
-    bool was_full = server_is_full(server);
 
     (void)MHD_run(server->daemon);
-    /* Full, it stops listening, and begins again only as it is run: which nothing would make us do once all
-     * connections have closed. */
-    if (was_full && !server_is_full(server))
-        (void)MHD_run(server->daemon);
+    server_listen(server);
     if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES) {
         (void)sd_event_source_set_enabled(server->timer, SD_EVENT_OFF);
         return;
     }
     (void)sd_event_source_set_time_relative(server->timer, (uint64_t)wait_ms * 1000);
     (void)sd_event_source_set_enabled(server->timer, SD_EVENT_ONESHOT);
+}
+
+/* Not left to libmicrohttpd: out of descriptors, it would try again without a pause, or never. */
+static int on_accept(sd_event_source *source, int listening, uint32_t revents, void *userdata)
+{
+    Server *server = userdata;
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    int fd = accept4(listening, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)source;
+    (void)revents;
+    if (fd >= 0) {
+        server->accept_failed = false;
+        (void)MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address, size); /* takes it, in any case */
+        server_turn(server);
+    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        if (!server->accept_failed)
+            log_warning_errno(errno, "Failed to take a connection at %s, trying again every second: %m",
+                              server->address);
+        server->accept_failed = true;
+        (void)sd_event_source_set_time_relative(server->accept_retry, ACCEPT_RETRY_US);
+        (void)sd_event_source_set_enabled(server->accept_retry, SD_EVENT_ONESHOT);
+        server_listen(server);
+    }
+    return 0;
+}
+
+static int on_accept_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    server_listen(userdata);
+    return 0;
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -152,45 +199,54 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
+static int server_add_sources(Server *server, sd_event *event)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    sd_event_source **sources[] = { &server->io, &server->timer, &server->accept, &server->accept_retry };
+    int r;
+
+    if (!info)
+        return -EIO;
+    r = sd_event_add_io(event, &server->io, info->epoll_fd, EPOLLIN, on_io, server);
+    if (r >= 0)
+        r = sd_event_add_io(event, &server->accept, server->fd, EPOLLIN, on_accept, server);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &server->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, server);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &server->accept_retry, CLOCK_MONOTONIC, 0, 0, on_accept_retry, server);
+    /* However many ask, Docker and etcd are served first. */
+    for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(sources); i++)
+        r = sd_event_source_set_priority(*sources[i], SERVER_PRIORITY);
+    return r < 0 ? r : sd_event_source_set_enabled(server->accept_retry, SD_EVENT_OFF);
+}
+
 /* fd: taken. */
-static int server_new(Server **ret, sd_event *event, int fd, const char *path, ServerHandler handler, void *userdata)
+static int server_new(Server **ret, sd_event *event, int fd, const char *address, bool is_file, ServerHandler handler,
+                      void *userdata)
 {
     CLEANUP_CLOSE int owned = fd;
     CLEANUP(server_free_p) Server *server = calloc(1, sizeof(*server));
-    const union MHD_DaemonInfo *info;
     int r;
 
     if (!server)
         return -ENOMEM;
+    server->fd = owned;
+    owned = -1;
+    server->is_file = is_file;
     server->handler = handler;
     server->userdata = userdata;
-    if (path) {
-        server->path = strdup(path);
-        if (!server->path)
-            return -ENOMEM;
-    }
+    server->address = strdup(address);
+    if (!server->address)
+        return -ENOMEM;
     server->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, /* libmicrohttpd's list */
-                         MHD_OPTION_LISTEN_SOCKET, owned, MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)16384, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, server,
+                         /* libmicrohttpd's list */
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)SERVER_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384,
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
     if (!server->daemon)
         return -EIO;
-    owned = -1;
-    info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    if (!info)
-        return -EIO;
-    r = sd_event_add_io(event, &server->io, info->epoll_fd, EPOLLIN, on_io, server);
-    if (r < 0)
-        return r;
-    r = sd_event_add_time_relative(event, &server->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, server);
-    if (r < 0)
-        return r;
-    /* However many ask, Docker and etcd are served first. */
-    r = sd_event_source_set_priority(server->io, SERVER_PRIORITY);
-    if (r < 0)
-        return r;
-    r = sd_event_source_set_priority(server->timer, SERVER_PRIORITY);
+    r = server_add_sources(server, event);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(server);
@@ -203,11 +259,14 @@ Server *server_free(Server *server)
         return NULL;
     sd_event_source_disable_unref(server->io);
     sd_event_source_disable_unref(server->timer);
+    sd_event_source_disable_unref(server->accept);
+    sd_event_source_disable_unref(server->accept_retry);
     if (server->daemon)
-        MHD_stop_daemon(server->daemon); /* closes the listening socket */
-    if (server->path)
-        (void)unlink(server->path);
-    free(server->path);
+        MHD_stop_daemon(server->daemon);
+    (void)close(server->fd);
+    if (server->is_file && server->address)
+        (void)unlink(server->address);
+    free(server->address);
     free(server);
     return NULL;
 }
@@ -259,7 +318,7 @@ int server_new_unix(Server **ret, sd_event *event, const char *path, ServerHandl
     }
     taken = fd;
     fd = -1;
-    return server_new(ret, event, taken, path, handler, userdata);
+    return server_new(ret, event, taken, path, true, handler, userdata);
 }
 
 /* text is cut in two at its last colon. */
@@ -300,5 +359,5 @@ int server_new_tcp(Server **ret, sd_event *event, const char *address, ServerHan
         return r;
     taken = fd;
     fd = -1;
-    return server_new(ret, event, taken, NULL, handler, userdata);
+    return server_new(ret, event, taken, address, false, handler, userdata);
 }

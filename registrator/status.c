@@ -1,5 +1,6 @@
 #include "status.h"
 
+#include "json.h"
 #include "utf8.h"
 
 #include <string.h>
@@ -12,8 +13,7 @@ static void add_string(cJSON *object, const char *name, const char *value)
     if (!string)
         return;
     utf8_make_printable(string->valuestring);
-    if (!cJSON_AddItemToObject(object, name, string))
-        cJSON_Delete(string);
+    json_set(object, name, string);
 }
 
 static void add_reason(cJSON *object, Reason reason)
@@ -134,7 +134,7 @@ cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry)
     const char *state, *text = NULL, *remedy = NULL;
 
     for (size_t i = 0; i < entry->records.n_items; i++)
-        (void)cJSON_AddItemToArray(records, record_json(source, &entry->records.items[i]));
+        json_append(records, record_json(source, &entry->records.items[i]));
     add_string(object, "id", entry->id);
     add_string(object, "name", entry->container ? entry->container->name : entry->id);
     add_string(object, "image", entry->container ? entry->container->image : NULL);
@@ -150,7 +150,7 @@ cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry)
         add_string(object, "text", text);
         add_string(object, "remedy", remedy);
     }
-    (void)cJSON_AddItemToObject(object, "records", records);
+    json_set(object, "records", records);
     return object;
 }
 
@@ -181,7 +181,7 @@ static cJSON *containers_json(const StatusSource *source)
         sorted[i++] = entry;
     qsort(sorted, i, sizeof(CatalogEntry *), compare_names);
     for (size_t k = 0; k < i; k++)
-        (void)cJSON_AddItemToArray(array, status_container_json(source, sorted[k]));
+        json_append(array, status_container_json(source, sorted[k]));
     return array;
 }
 
@@ -252,7 +252,7 @@ static cJSON *look_json(const Look *look, const char *api)
         add_string(json, "key", key->key);
         add_string(json, "value", key->held);
         (void)cJSON_AddBoolToObject(json, "ours", key->ours);
-        (void)cJSON_AddItemToArray(keys, json);
+        json_append(keys, json);
     }
     return object;
 }
@@ -269,7 +269,7 @@ cJSON *status_etcd_json(const StatusSource *source)
 
         done = done && look && look_is_done(look);
         if (look)
-            (void)cJSON_AddItemToArray(apis, look_json(look, api));
+            json_append(apis, look_json(look, api));
     }
     (void)cJSON_AddBoolToObject(object, "done", done);
     return object;
@@ -289,12 +289,12 @@ cJSON *status_json(const StatusSource *source)
     add_string(docker, "api", source->docker_api);
     (void)cJSON_AddBoolToObject(docker, "connected", !source->docker_why);
     add_string(docker, "why", source->docker_why);
-    (void)cJSON_AddItemToObject(object, "etcd", etcd_json(source->publishers));
+    json_set(object, "etcd", etcd_json(source->publishers));
     if (source->rules)
-        (void)cJSON_AddItemToObject(object, "rules", rules_json(source->rules));
+        json_set(object, "rules", rules_json(source->rules));
     add_string(object, "address4", source->address4);
     add_string(object, "address6", source->address6);
     (void)cJSON_AddBoolToObject(object, "drained", source->host_drained);
-    (void)cJSON_AddItemToObject(object, "containers", containers_json(source));
+    json_set(object, "containers", containers_json(source));
     return object;
 }

@@ -170,7 +170,7 @@ int store_job_on_defer(sd_event_source *source, void *userdata)
     job_unlink(job);
     if (!TAILQ_EMPTY(&store->finished))
         (void)sd_event_source_set_enabled(store->defer, SD_EVENT_ONESHOT);
-    const char *message = job->message ? job->message : "";
+    const char *message = job->message ? job->message : job->status == STORE_OK ? "" : "out of memory";
     if (job->done)
         job->done(job->userdata, job->status, message);
     else

@@ -328,7 +328,7 @@ _lab_unmount() {
 # ------------------------------------------------------------------------------------ Docker
 
 # lab_dockerd HOST [ARGUMENTS...]: starts the host's dockerd and waits until it answers. Started
-# again, it has what it had before.
+# again, it has what it had before. LAB_DOCKERD: another program than the machine's dockerd.
 lab_dockerd() {
     local host=$1 dir=$LAB/$1 containerd
     shift
@@ -346,7 +346,7 @@ lab_dockerd() {
     # dockerd asks for it.
     mkdir -p "$dir/tmp"
     TMPDIR=$dir/tmp LAB_NETNS=$LAB_ID-$host lab_spawn "dockerd-$host" "$dir/dockerd.log" \
-        dockerd --config-file "$dir/daemon.json" --host "unix://$dir/docker.sock" \
+        "${LAB_DOCKERD:-dockerd}" --config-file "$dir/daemon.json" --host "unix://$dir/docker.sock" \
         --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/dockerd.pid" \
         --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \
         --cgroup-parent "/$LAB_ID-$host" "$@"

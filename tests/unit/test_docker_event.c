@@ -102,7 +102,7 @@ static void what_is_of_no_interest_is_other(void **state)
     (void)state;
     assert_int_equal(container_event("exec_start: /bin/sh -c true", "").action, ACTION_OTHER);
     assert_int_equal(container_event("exec_die", "").action, ACTION_OTHER);
-    assert_int_equal(container_event("health_status", "").action, ACTION_OTHER);
+    assert_int_equal(container_event("health_status: ", "").action, ACTION_OTHER);
     assert_int_equal(container_event("connect", "\"container\":\"" OTHER_ID "\"").action, ACTION_OTHER);
     assert_int_equal(container_event("other", "").action, ACTION_OTHER);
     assert_int_equal(parsed("{\"Type\":\"image\",\"Action\":\"start\",\"Actor\":{\"ID\":\"app:1\"}}").action,
@@ -110,6 +110,20 @@ static void what_is_of_no_interest_is_other(void **state)
     assert_int_equal(parsed("{\"Type\":\"network\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"x\"}}").action,
                      ACTION_OTHER);
     assert_int_equal(parsed("{\"Type\":\"network\",\"Action\":\"create\"}").action, ACTION_OTHER);
+}
+
+static void podman_s_names_are_understood(void **state)
+{
+    (void)state;
+    assert_int_equal(container_event("died", "").action, ACTION_DIE);
+    assert_int_equal(container_event("remove", "").action, ACTION_DESTROY);
+    assert_int_equal(container_event("health_status", "").action, ACTION_UPDATE);
+    assert_int_equal(parsed("{\"Type\":\"network\",\"Action\":\"remove\",\"Actor\":{\"ID\":\"" ID "\"}}").action,
+                     ACTION_OTHER);
+    DockerEvent event = parsed("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"" ID
+                               "\",\"Attributes\":{\"network\":\"front\"}}}");
+    assert_int_equal(event.action, ACTION_CONNECT);
+    assert_string_equal(event.id, ID);
 }
 
 static void kill_tells_the_signal(void **state)
@@ -229,7 +243,9 @@ static void the_filters_let_every_action_through(void **state)
         if (!filter_has(filters, "event", name))
             fail_msg("'%s' is not asked for", name);
     }
-    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(filters, "event")), ACTION_MAX_ - 2);
+    /* And two of Podman's. */
+    assert_true(filter_has(filters, "event", "died") && filter_has(filters, "event", "remove"));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(filters, "event")), ACTION_MAX_ - 2 + 2);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(filters, "type")), 2);
     assert_true(filter_has(filters, "type", "container") && filter_has(filters, "type", "network"));
     assert_null(strstr(docker_event_filters, "exec"));
@@ -269,6 +285,7 @@ int main(void)
         cmocka_unit_test(recorded_lines_all_parse),
         cmocka_unit_test(every_action_has_its_name),
         cmocka_unit_test(what_is_of_no_interest_is_other),
+        cmocka_unit_test(podman_s_names_are_understood),
         cmocka_unit_test(kill_tells_the_signal),
         cmocka_unit_test(network_events_name_the_container),
         cmocka_unit_test(the_time_is_exact),

@@ -1617,7 +1617,7 @@ static void audit_that_is_older_than_a_change_is_no_news(void **state)
     assert_int_equal(publisher_counters(rig->publisher)->drift, 0);
 }
 
-/* Two writes at once: one goes unheard, the other one brings the publisher back, and with it an audit. */
+/* Two writes at once: one goes unheard, the other one brings the publisher back. */
 static void start_audit_after_unheard_write(Rig *rig, const char *key, const char *value)
 {
     want(rig, key, value);
@@ -1632,6 +1632,7 @@ static void start_audit_after_unheard_write(Rig *rig, const char *key, const cha
     job_answer(rig->store, 0);
     turn(rig);
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    publisher_audit(rig->publisher);
     assert_int_equal(rig->store->n_jobs, 1);
     assert_int_equal(rig->store->jobs[0].kind, JOB_AUDIT);
 }
@@ -1687,8 +1688,56 @@ static void audit_waits_for_better_times(void **state)
     assert_int_equal(rig->store->n_audits, 1);
     rig->choose = NULL;
     pass(rig, 3 * SECOND);
-    assert_int_equal(rig->store->n_audits, 2);
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
+    pass(rig, 20 * SECOND);
+    assert_int_equal(rig->store->n_audits, 2);
+}
+
+/* A thousand agents return at once: one request each has to do then. */
+static void return_costs_one_request_and_the_audit_comes_later(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    settle(rig);
+    rig->choose = lose_everything;
+    pass(rig, 20 * SECOND);
+    assert_int_equal(publisher_state(rig->publisher), PUBLISHER_DEGRADED);
+    etcd_delete(&rig->etcd, "/a");
+    size_t audits = rig->store->n_audits, applies = rig->store->n_applies;
+    rig->choose = NULL;
+    while (publisher_state(rig->publisher) != PUBLISHER_ONLINE)
+        pass(rig, 100 * MS);
+    settle(rig);
+    assert_int_equal(rig->store->n_audits, audits);
+    assert_int_equal(rig->store->n_applies, applies);
+    pass(rig, 20 * SECOND);
+    assert_int_equal(rig->store->n_audits, audits + 1);
+    assert_value(rig, "/a", "1");
+    pass(rig, 60 * SECOND);
+    assert_int_equal(rig->store->n_audits, audits + 1);
+}
+
+/* Those that were started at once do not beat at once. */
+static void first_heartbeat_is_at_any_time_of_the_interval(void **state)
+{
+    Rig *rig = *state;
+    unsigned early = 0;
+
+    for (int i = 0; i < 60; i++) {
+        unsigned before = rig->n_heartbeats;
+
+        if (i == 0)
+            start(rig);
+        else
+            publisher_reconfigure(rig->publisher, NULL, &rig->config);
+        pass(rig, 5 * SECOND);
+        early += rig->n_heartbeats > before;
+        pass(rig, 5 * SECOND);
+        assert_in_range(rig->n_heartbeats - before, 1, 2);
+    }
+    assert_in_range(early, 5, 55);
 }
 
 /* A container that died while etcd gave no answer: its key is not to come back for as long as a resync may take. */
@@ -2281,6 +2330,8 @@ int main(void)
         V3(audit_between_an_unheard_write_and_its_repetition),
         V3(audit_while_a_write_is_under_way),
         V3(audit_waits_for_better_times),
+        V3(return_costs_one_request_and_the_audit_comes_later),
+        BOTH(first_heartbeat_is_at_any_time_of_the_interval),
         V3(write_that_is_carried_out_late_is_undone_at_a_heartbeat),
         V3(late_answer_from_before_the_lease_was_lost),
         V3(late_audit_from_before_the_lease_was_lost),

@@ -265,7 +265,7 @@ static void others_on_the_loop_go_first(void **state)
         assert_true(client_send(fd, GET("/x")));
         assert_int_equal(write(other, &one, sizeof(one)), sizeof(one));
         while (rig->n_requests < round) {
-            assert_true(sd_event_run(rig->event, 10000) >= 0);
+            assert_true(sd_event_run(rig->event, 10000000) > 0);
             assert_int_equal(n_other, round);
         }
         assert_answer(rig, fd, "hello");

@@ -22,6 +22,7 @@ type engineState struct {
 	Subscribers int            `json:"subscribers"`
 	Emitted     int            `json:"emitted"`
 	Dropped     int            `json:"dropped"`
+	Spoiled     int            `json:"spoiled"`
 	Requests    map[string]int `json:"requests"`
 }
 
@@ -38,6 +39,9 @@ func (e *engine) describe() engineState {
 	e.hub.mu.Lock()
 	s.Subscribers, s.Emitted, s.Dropped = len(e.hub.subscribers), e.hub.emitted, e.hub.dropped
 	e.hub.mu.Unlock()
+	e.faults.mu.Lock()
+	s.Spoiled = e.faults.spoiled
+	e.faults.mu.Unlock()
 	e.requests.mu.Lock()
 	for name, n := range e.requests.count {
 		s.Requests[name] = n
@@ -47,9 +51,11 @@ func (e *engine) describe() engineState {
 }
 
 // expected is what an agent with default settings should publish, "KEY VALUE" a line, for a host
-// of that address.
-func (e *engine) expected(address string) string {
+// of that address. %e is the engine's number.
+func (e *engine) expected(prefix, address string) string {
 	var b strings.Builder
+	prefix = strings.ReplaceAll(prefix, "%e", fmt.Sprint(e.number))
+	address = strings.ReplaceAll(address, "%e", fmt.Sprint(e.number))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range e.containers {
@@ -61,7 +67,7 @@ func (e *engine) expected(address string) string {
 			if e.options.ports > 1 {
 				suffix = fmt.Sprintf("-%d", privatePort(i))
 			}
-			fmt.Fprintf(&b, "/app/servers/%s%s %s:%d\n", c.name, suffix, address, c.publicPort(e, i))
+			fmt.Fprintf(&b, "%s%s%s %s:%d\n", prefix, c.name, suffix, address, c.publicPort(e, i))
 		}
 	}
 	return b.String()
@@ -156,12 +162,13 @@ func (w *world) control() http.Handler {
 	})
 	handle("/fault", func(q query, e *engine) (interface{}, error) {
 		return nil, e.faults.add(fault{
-			On:    q.text("on", ""),
-			Kind:  q.text("kind", ""),
-			Count: int(q.number("count", 1)),
-			MS:    int(q.number("ms", 100)),
-			Bytes: int(q.number("bytes", 10e6)),
-			Odds:  int(q.number("odds", 1)),
+			On:     q.text("on", ""),
+			Kind:   q.text("kind", ""),
+			Count:  int(q.number("count", 1)),
+			MS:     int(q.number("ms", 100)),
+			Bytes:  int(q.number("bytes", 10e6)),
+			Odds:   int(q.number("odds", 1)),
+			Member: q.text("member", ""),
 		})
 	})
 	handle("/clear", func(q query, e *engine) (interface{}, error) {
@@ -177,7 +184,7 @@ func (w *world) control() http.Handler {
 	})
 	mux.HandleFunc("/expected", func(out http.ResponseWriter, r *http.Request) {
 		for _, e := range w.chosen(query{r}) {
-			fmt.Fprint(out, e.expected(query{r}.text("address", "192.0.2.1")))
+			fmt.Fprint(out, e.expected(query{r}.text("prefix", "/app/servers/"), query{r}.text("address", "192.0.2.1")))
 		}
 	})
 	return mux

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand"
 	"net/http"
@@ -18,21 +19,24 @@ type fault struct {
 	MS    int // slow and drip: how long, each time
 	Bytes int // huge: how many
 	Odds  int // one in so many; 0 and 1: each
+	// types: whose value gets another type, wherever it is
+	Member string
 }
 
 var kinds = map[string]string{
 	"ping":      "500 garbage wrong truncate stall slow close",
-	"info":      "500 garbage wrong truncate stall slow close huge",
-	"list":      "500 garbage wrong truncate stall slow drip close huge",
-	"inspect":   "500 garbage wrong truncate stall slow drip close huge",
+	"info":      "500 garbage wrong truncate stall slow close huge types",
+	"list":      "500 garbage wrong truncate stall slow drip close huge types",
+	"inspect":   "500 garbage wrong truncate stall slow drip close huge types",
 	"subscribe": "500 garbage wrong stall slow close",
 	"events":    "garbage wrong cut stall slow drop split huge twice",
 }
 
 type faults struct {
-	mu     sync.Mutex
-	active []*fault
-	random *rand.Rand
+	mu      sync.Mutex
+	active  []*fault
+	spoiled int // answers so far
+	random  *rand.Rand
 	// Closed when faults are cleared, so that what stalls goes on.
 	cleared chan struct{}
 }
@@ -78,6 +82,7 @@ func (f *faults) take(on string) *fault {
 				f.active = append(f.active[:i:i], f.active[i+1:]...)
 			}
 		}
+		f.spoiled++
 		return a
 	}
 	return nil
@@ -116,6 +121,49 @@ func abort() { panic(http.ErrAbortHandler) }
 func inflate(body []byte, bytes int) []byte {
 	return []byte(strings.Replace(string(body), `"Labels":{`,
 		`"Labels":{"org.example.huge":"`+strings.Repeat("x", bytes)+`"`+commaUnlessEmpty(string(body)), 1))
+}
+
+// otherType returns what is not of the value's type.
+func otherType(value interface{}) interface{} {
+	switch value.(type) {
+	case string, nil:
+		return 7
+	case []interface{}:
+		return map[string]interface{}{"0": value}
+	case map[string]interface{}:
+		return []interface{}{value}
+	default:
+		return fmt.Sprint(value)
+	}
+}
+
+func changeTypes(value interface{}, member string) {
+	switch v := value.(type) {
+	case []interface{}:
+		for _, item := range v {
+			changeTypes(item, member)
+		}
+	case map[string]interface{}:
+		for name, item := range v {
+			changeTypes(item, member)
+			if name == member {
+				v[name] = otherType(item)
+			}
+		}
+	}
+}
+
+func withOtherTypes(body []byte, member string) []byte {
+	var value interface{}
+	if err := json.Unmarshal(body, &value); err != nil {
+		panic(err) // our own
+	}
+	changeTypes(value, member)
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 func commaUnlessEmpty(body string) string {
@@ -168,6 +216,8 @@ func (e *engine) answer(w http.ResponseWriter, r *http.Request, on string, body 
 			body = inflate(body, a.Bytes)
 		}
 		w.Write(body)
+	case "types":
+		w.Write(withOtherTypes(body, a.Member))
 	case "close":
 		abort()
 	}
