@@ -77,8 +77,11 @@ static int call(const Peer *peer, const char *path, const char *body, long timeo
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
     if (peer->unix_socket)
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, peer->unix_socket);
-    if (peer->ca)
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (peer->ca) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, peer->ca);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* else the system's CAs would count as well */
+    }
     if (peer->cert)
         curl_easy_setopt(curl, CURLOPT_SSLCERT, peer->cert);
     if (peer->key)

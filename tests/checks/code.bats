@@ -7,7 +7,7 @@ load ../lib/build
 
 @test "the sources are formatted as .clang-format says" {
     cd "$TOP"
-    clang-format-14 --dry-run --Werror registrator/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] tests/alloc/*.c
+    clang-format-14 --dry-run --Werror registrator/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] tests/alloc/*.c tests/fake/*.c tests/bench/*.c
 }
 
 @test "shellcheck has nothing to say of the scripts" {

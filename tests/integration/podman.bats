@@ -10,7 +10,7 @@ ARGUMENTS=(--ttl 5 --heartbeat 1 --resync 3600 --node p1)
 
 setup_file() {
     export BATS_TEST_TIMEOUT=90
-    command -v podman >/dev/null || skip "there is no podman: see tests/setup"
+    command -v podman >/dev/null || return 0
     lab_up
     lab_host p1 192.0.2.11
     lab_host etcd 192.0.2.2
@@ -31,11 +31,13 @@ teardown_file() {
 }
 
 setup() {
+    command -v podman >/dev/null || skip "there is no podman: see tests/setup"
     lab_alive podman || podman_service
     agent p1 "${ARGUMENTS[@]}"
 }
 
 teardown() {
+    [[ -n ${LAB:-} ]] || return 0
     [[ -n $BATS_TEST_COMPLETED ]] || { tell_all && tail -n 20 "$LAB/p1/podman.log"; }
     clear_containers p1
     clear_keys
@@ -108,6 +110,11 @@ pod() {
     start p1 "$name" --cgroup-parent "/$LAB_ID-p1" "$@"
 }
 
+# end HOST NAME: the container ends by itself, perhaps before the command that tells it so.
+end() {
+    lab_docker "$1" exec "$2" touch /end || true
+}
+
 # ended_ms NAME: prints when it ended, in milliseconds since 1970.
 ended_ms() {
     date -d "$(lab_docker p1 inspect -f '{{.State.FinishedAt}}' "$1")" +%s%3N
@@ -135,7 +142,7 @@ check() {
     lab_docker p1 kill plain
     wait_for 5 gone plain
     pod ends app:1 sh -c 'while [ ! -e /end ]; do sleep 0.1; done'
-    lab_docker p1 exec ends touch /end
+    end p1 ends
     wait_for 5 gone ends
     pod removed app:1
     lab_docker p1 rm -f removed
@@ -170,7 +177,7 @@ check() {
     wait_for 5 has p1 paused-not
     wait_for 5 gone paused
     events_are paused "PUT paused $value" "DELETE paused" "PUT paused $value" "PUT paused-not $value" "DELETE paused"
-    lab_docker p1 exec paused-not touch /end
+    end p1 paused-not
     wait_for 10 eval 'events paused | tail -n 2 | cut -d " " -f 1 | tr "\n" " " | grep -x "DELETE PUT "'
     has p1 paused-not
 }
