@@ -503,6 +503,8 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
         publisher_fail(publisher, STORE_UNREACHABLE, no_memory);
         return;
     }
+    if (store_has_lease(publisher->store))
+        publisher->audit_wanted = false; /* this was one */
     publisher->writes_failing = publisher->writes_failing && !TAILQ_EMPTY(&publisher->pending);
     if (publisher->writes_failing)
         publisher->state = PUBLISHER_DEGRADED;

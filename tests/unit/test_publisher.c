@@ -1719,6 +1719,27 @@ static void return_costs_one_request_and_the_audit_comes_later(void **state)
     assert_int_equal(rig->store->n_audits, audits + 1);
 }
 
+/* A resync while etcd was away has asked for it. */
+static void return_without_the_lease_needs_no_audit(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    settle(rig);
+    rig->choose = lose_everything;
+    pass(rig, 20 * SECOND);
+    publisher_audit(rig->publisher);
+    pass(rig, 20 * SECOND);
+    assert_value(rig, "/a", NULL);
+    size_t audits = rig->store->n_audits;
+    rig->choose = NULL;
+    pass(rig, 30 * SECOND);
+    assert_int_equal(rig->n_lost, 1);
+    assert_value(rig, "/a", "1");
+    assert_int_equal(rig->store->n_audits, audits);
+}
+
 /* Those that were started at once do not beat at once. */
 static void first_heartbeat_is_at_any_time_of_the_interval(void **state)
 {
@@ -2331,6 +2352,7 @@ int main(void)
         V3(audit_while_a_write_is_under_way),
         V3(audit_waits_for_better_times),
         V3(return_costs_one_request_and_the_audit_comes_later),
+        V3(return_without_the_lease_needs_no_audit),
         BOTH(first_heartbeat_is_at_any_time_of_the_interval),
         V3(write_that_is_carried_out_late_is_undone_at_a_heartbeat),
         V3(late_answer_from_before_the_lease_was_lost),

@@ -53,8 +53,10 @@ func (e etcd) put(key, value string) error {
 	return err
 }
 
-// requests returns how many gRPC calls of each method were begun; the gateway's are among them.
-func (e etcd) metrics(name, label string) (map[string]float64, error) {
+// What /metrics says: names with their labels, and values.
+type scraped map[string]float64
+
+func (e etcd) scrape() (scraped, error) {
 	answer, err := http.Get(e.url + "/metrics")
 	if err != nil {
 		return nil, err
@@ -64,21 +66,43 @@ func (e etcd) metrics(name, label string) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]float64{}
+	found := scraped{}
 	for _, line := range strings.Split(string(text), "\n") {
-		if !strings.HasPrefix(line, name) {
+		// A label's value may hold blanks.
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
 			continue
 		}
-		rest, value, ok := strings.Cut(line[len(name):], " ")
-		if !ok || (rest != "" && rest[0] != '{') {
-			continue
-		}
-		_, method, _ := strings.Cut(rest, label+`="`)
-		method, _, _ = strings.Cut(method, `"`)
-		n, _ := strconv.ParseFloat(value, 64)
-		found[method] += n
+		found[line[:at]], _ = strconv.ParseFloat(line[at+1:], 64)
 	}
 	return found, nil
+}
+
+// by adds up what has the name, by the value of a label.
+func (m scraped) by(name, label string) map[string]float64 {
+	found := map[string]float64{}
+	for line, value := range m {
+		rest := strings.TrimPrefix(line, name)
+		if len(rest) == len(line) || (rest != "" && rest[0] != '{') {
+			continue
+		}
+		_, of, _ := strings.Cut(rest, label+`="`)
+		of, _, _ = strings.Cut(of, `"`)
+		found[of] += value
+	}
+	return found
+}
+
+func (m scraped) sum(name string) (total float64) {
+	for _, value := range m.by(name, "") {
+		total += value
+	}
+	return total
+}
+
+// calls returns how many gRPC calls of each method were begun; the gateway's are among them.
+func (m scraped) calls() map[string]float64 {
+	return m.by("grpc_server_started_total", "grpc_method")
 }
 
 type change struct {
@@ -92,8 +116,13 @@ const marker = "/bench-mark"
 // watch sends all changes of all keys, each with the time at which it was read. It returns when no
 // change is missed any more.
 func (e etcd) watch() (<-chan change, error) {
-	answer, err := http.Post(e.url+"/v3/watch", "application/json",
-		strings.NewReader(`{"create_request":{"key":"AA==","range_end":"AA=="}}`))
+	return e.watchSince(0)
+}
+
+// watchSince sends what was changed with and after a revision, too.
+func (e etcd) watchSince(revision int) (<-chan change, error) {
+	answer, err := http.Post(e.url+"/v3/watch", "application/json", strings.NewReader(
+		fmt.Sprintf(`{"create_request":{"key":"AA==","range_end":"AA==","start_revision":"%d"}}`, revision)))
 	if err != nil {
 		return nil, err
 	}
@@ -169,4 +198,37 @@ func (e etcd) sync(changes <-chan change) error {
 	}
 	_, err := await(changes, 10*time.Second, func(c change) bool { return c.key == marker && !c.deleted })
 	return err
+}
+
+type keyValue struct {
+	Key, Value []byte
+	Lease      string
+}
+
+// all returns the keys with a prefix that ends in a slash.
+func (e etcd) all(prefix string) ([]keyValue, error) {
+	end := prefix[:len(prefix)-1] + "0"
+	text, err := e.call("/v3/kv/range", fmt.Sprintf(`{"key":"%s","range_end":"%s"}`,
+		base64.StdEncoding.EncodeToString([]byte(prefix)), base64.StdEncoding.EncodeToString([]byte(end))))
+	if err != nil {
+		return nil, err
+	}
+	var answer struct{ KVs []keyValue }
+	return answer.KVs, json.Unmarshal(text, &answer)
+}
+
+// count2 returns how many keys a v2 directory has; none if there is no such directory.
+func (e etcd) count2(directory string) (int, error) {
+	answer, err := http.Get(e.url + "/v2/keys" + directory)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	var found struct {
+		Node struct{ Nodes []struct{ Key string } }
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+		return 0, err
+	}
+	return len(found.Node.Nodes), nil
 }

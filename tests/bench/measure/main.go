@@ -13,6 +13,7 @@ var commands = map[string]func(arguments []string) error{
 	"parts":   parts,
 	"cold":    cold,
 	"rest":    rest,
+	"fleet":   fleetCommand,
 	"report":  report,
 }
 

@@ -96,6 +96,27 @@ func report(arguments []string) error {
 			return strconv.FormatFloat(floor+8*(create-put), 'f', 0, 64), err
 		},
 		"words": strings.Fields,
+		"num":   number,
+		"add":   func(a, b float64) float64 { return a + b },
+		"sub":   func(a, b float64) float64 { return a - b },
+		"mul":   func(a, b float64) float64 { return a * b },
+		"div":   func(a, b float64) float64 { return a / b },
+		// The numbers of hosts that capacity is computed for.
+		"hosts": func() []float64 { return []float64{100, 1000, 10000} },
+		// show VALUE DIGITS: with commas between the thousands
+		"show": show,
+		// rows "NAME" LAST: NAME.head and the rows NAME.01 to NAME.LAST of a table
+		"rows": func(name string, last int) (string, error) {
+			head, err := text(name + ".head")
+			columns := strings.Count(head, "|") - 1
+			table := head + "\n|" + strings.Repeat(" ---: |", columns)
+			for i := 1; i <= last && err == nil; i++ {
+				var row string
+				row, err = text(fmt.Sprintf("%s.%02d", name, i))
+				table += "\n" + row
+			}
+			return table, err
+		},
 	}
 	name := arguments[0]
 	body, err := os.ReadFile(name)
@@ -107,4 +128,16 @@ func report(arguments []string) error {
 		return err
 	}
 	return t.Execute(os.Stdout, nil)
+}
+
+func show(value float64, digits int) string {
+	text := strconv.FormatFloat(value, 'f', digits, 64)
+	whole, rest, _ := strings.Cut(text, ".")
+	if rest != "" {
+		rest = "." + rest
+	}
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	return whole + rest
 }

@@ -32,7 +32,6 @@ type usage struct {
 	ticks    float64 // user and system
 	switches float64 // how often it was woken up
 	calls    map[string]float64
-	docker   map[string]float64
 }
 
 func readUsage(pid int, e etcd) (u usage, err error) {
@@ -62,7 +61,8 @@ func readUsage(pid int, e etcd) (u usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	u.calls, err = e.metrics("grpc_server_started_total", "grpc_method")
+	m, err := e.scrape()
+	u.calls = m.calls()
 	return u, err
 }
 
