@@ -44,3 +44,13 @@ teardown() {
     run grep -lsF "$LAB/" /proc/[0-9]*/cmdline
     [[ -z $output ]]
 }
+
+# Whether each is caught, tests/chaos/mutants/run tells; here, that there is something to be caught.
+@test "the patches that break the agent still apply" {
+    local patch n=0
+    for patch in "$LAB_TOP"/tests/chaos/mutants/*.patch; do
+        patch -d "$LAB_TOP" -p1 --fuzz 3 --dry-run <"$patch"
+        n=$((n + 1))
+    done
+    ((n == 5))
+}
