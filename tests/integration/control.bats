@@ -209,7 +209,7 @@ key_is_there() {
     wait_for 5 keys_are h1
     watch3_start "$LAB/watch"
     lab_registrator h1 drain web1
-    wait_for 1 not key_is_there web1
+    wait_for 5 not key_is_there web1
     explains web1 "drained, held by the operator" "registrator undrain CONTAINER"
     key_is_there web2
     # Held, not only taken out: its restart does not bring it back, nor does the agent's.

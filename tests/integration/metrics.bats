@@ -283,9 +283,9 @@ CLIENTS
     wait_for 30 clients_are_there
     for i in 1 2 3; do
         lab_docker h1 run -d -P --name "among-$i" app:1 >/dev/null
-        wait_for 1 has h1 "among-$i"
+        wait_for 3 has h1 "among-$i"
         lab_docker h1 rm -f "among-$i" >/dev/null
-        wait_for 1 gone "among-$i"
+        wait_for 3 gone "among-$i"
     done
     # They were there all the time.
     lab_alive clients

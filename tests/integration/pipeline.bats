@@ -205,7 +205,7 @@ comes_and_goes() {
     load_start
     lab_host_kill h1
     wait_for $((TTL + 2)) lb_servers_are lb web2 web4
-    wait_for 1 lb_all_answer lb web2 web4
+    wait_for 5 lb_all_answer lb web2 web4
     load_stop
     # HAProxy's retries and checks bridge the time until then; but the request that was being answered when
     # the power failed is lost.
@@ -293,7 +293,7 @@ two_in_one_reload() {
     lab_docker h1 run -d -P --name web1 app:1
     wait_for 5 lb_servers_are lb web1
     lab_docker h2 run -d -P --name web2 app:1
-    wait_for 2 keys2_are h1 h2
+    wait_for 5 keys2_are h1 h2
 }
 
 @test "confd on v2 misses a write that comes while it reloads; a write to a sibling key wakes it" {

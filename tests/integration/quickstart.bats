@@ -77,7 +77,7 @@ port() {
 @test "quickstart: run again, it starts what does not run any more" {
     quickstart
     lab_docker h1 stop quickstart-web1
-    wait_for 2 key_is_gone quickstart-web1
+    wait_for 5 key_is_gone quickstart-web1
     lab_docker h1 rm -f quickstart-web2
 
     run quickstart
