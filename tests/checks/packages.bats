@@ -107,7 +107,7 @@ names() {
     package=$(echo RPMS/*/registrator-*.rpm)
     diff <(what_is_installed "/usr/share/licenses/$(basename "$WORK"/registrator-*/)/LICENSE") \
         <(rpm -D "_dbpath $PWD/db" -qp --qf '[%{FILEMODES:perms} %{FILENAMES}\n]' "$package" |
-            sed -n 's/^[-l][^ ]* //p' | names)
+            sed -n 's/^[-l][^ ]* //p' | grep -v /.build-id/ | names)
     [ "$(rpm -D "_dbpath $PWD/db" -qpc "$package")" = "$CONF" ]
     rpm -D "_dbpath $PWD/db" -qp --scripts "$package" | tee "$WORK/rpm.scripts"
     grep -x 'echo post registrator.service' "$WORK/rpm.scripts"
