@@ -6,6 +6,7 @@
 #include "ctl_watch.h"
 #include "exit_status.h"
 #include "http.h"
+#include "json.h"
 #include "numbers.h"
 
 #include <errno.h>
@@ -127,8 +128,7 @@ static cJSON *post_names(const CtlOptions *options, const char *path, bool until
     char *body;
 
     if (options->n_names > 0)
-        (void)cJSON_AddItemToObject(request, "containers",
-                                    cJSON_CreateStringArray((const char *const *)options->names, options->n_names));
+        json_set(request, "containers", cJSON_CreateStringArray((const char *const *)options->names, options->n_names));
     else
         (void)cJSON_AddTrueToObject(request, "host");
     if (until_death)

@@ -3,6 +3,7 @@
 #include "ctl_call.h"
 #include "ctl_compare.h"
 #include "exit_status.h"
+#include "json.h"
 #include "rules.h"
 #include "utf8.h"
 
@@ -115,7 +116,7 @@ static cJSON *container_json(const Container *container, const Records *records)
         record = cJSON_CreateObject();
         add_printable(record, "key", records->items[i].key);
         add_printable(record, "value", records->items[i].value);
-        (void)cJSON_AddItemToArray(array, record);
+        json_append(array, record);
     }
     return object;
 }
@@ -145,7 +146,7 @@ static int add_container(const Expectations *expectations, const char *id, cJSON
     r = records_from_container(&records, container, &expectations->rules);
     if (r < 0)
         return r;
-    (void)cJSON_AddItemToArray(array, container_json(container, &records));
+    json_append(array, container_json(container, &records));
     records_clear(&records);
     return 0;
 }

@@ -11,7 +11,7 @@ build() {
     mkdir -p "$BUILD"
     cc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$BUILD/floor" "$BENCH/floor.c"
     (cd "$BENCH/measure" && GOFLAGS=-buildvcs=false GOTOOLCHAIN=local "$go" build -o "$BUILD/bench" .)
-    (cd "$TOP/tests/fake/docker" && GOFLAGS=-buildvcs=false GOTOOLCHAIN=local "$go" build -o "$BUILD/fake-docker" .)
+    lab_build_fake_docker "$BUILD/fake-docker"
 }
 
 machine() {

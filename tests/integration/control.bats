@@ -113,7 +113,7 @@ key_is_there() {
 
 @test "status of 1,000 containers: a line each, 80 columns, within a second" {
     command -v go || skip "the fake Docker needs a Go compiler"
-    (cd "$LAB_TOP/tests/fake/docker" && GOCACHE=$LAB/cache GOFLAGS=-buildvcs=false go build -o "$LAB/fake-docker" .)
+    lab_build_fake_docker "$LAB/fake-docker"
     LAB_NETNS=$LAB_ID-h1 lab_spawn fake-docker "$LAB/fake.log" "$LAB/fake-docker" --socket "$LAB/h1/docker.sock" \
         --data "$LAB_TOP/tests/data/docker" --containers 1000
     wait_for 10 test -S "$LAB/h1/docker.sock"

@@ -281,8 +281,7 @@ fakes() {
     shift
     PATH+=:/usr/local/go/bin
     command -v go || skip "the fake Docker needs a Go compiler"
-    [[ -x $LAB/fake-docker ]] || (cd "$LAB_TOP/tests/fake/docker" &&
-        GOFLAGS=-buildvcs=false GOTOOLCHAIN=local go build -o "$LAB/fake-docker" .)
+    [[ -x $LAB/fake-docker ]] || lab_build_fake_docker "$LAB/fake-docker"
     for ((n = 0; n < N; n++)); do
         mkdir -p "$LAB/f$n"
         rm -f "$LAB/f$n/agent.log"

@@ -11,8 +11,7 @@ load ../lib/agent
 setup_file() {
     export BATS_TEST_TIMEOUT=120
     lab_up
-    (cd "$LAB_TOP/tests/fake/docker" &&
-        GOFLAGS=-buildvcs=false GOTOOLCHAIN=local PATH=$PATH:/usr/local/go/bin go build -o "$LAB/fake-docker" .)
+    lab_build_fake_docker "$LAB/fake-docker"
     lab_host h1 192.0.2.11
     lab_host fake 192.0.2.12
     lab_host etcd 192.0.2.2

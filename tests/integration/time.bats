@@ -202,8 +202,7 @@ fake() {
 @test "asleep while Docker is away, or tells nothing: --docker-grace and --resync have run on" {
     mkdir "$LAB/fake"
     lab_spawn relay "$LAB/relay.log" socat "UNIX-LISTEN:$LAB/a3/relay.sock,fork" "UNIX-CONNECT:$LAB/h1/docker.sock"
-    (cd "$LAB_TOP/tests/fake/docker" &&
-        GOFLAGS=-buildvcs=false GOTOOLCHAIN=local PATH=$PATH:/usr/local/go/bin go build -o "$LAB/fake/docker" .)
+    lab_build_fake_docker "$LAB/fake/docker"
     lab_spawn fake-docker "$LAB/fake/log" "$LAB/fake/docker" --socket "$LAB/fake/docker.sock" \
         --control "$LAB/fake/control" --data "$LAB_TOP/tests/data/docker" --containers 2
     wait_for 10 fake /state

@@ -514,8 +514,7 @@ samples_are_even() {
 @test "v2, fake Docker: a change of one in 1,000 goes before their renewals, and these are spread" {
     local ETCDS=(v23 v34) name n=0 end
     mkdir "$LAB/fake"
-    (cd "$LAB_TOP/tests/fake/docker" &&
-        GOFLAGS=-buildvcs=false GOTOOLCHAIN=local PATH=$PATH:/usr/local/go/bin go build -o "$LAB/fake/docker" .)
+    lab_build_fake_docker "$LAB/fake/docker"
     lab_spawn fake-docker "$LAB/fake/log" "$LAB/fake/docker" --socket "$LAB/fake/docker.sock" \
         --control "$LAB/fake/control" --data "$LAB_TOP/tests/data/docker" --containers 1000
     wait_for 10 fake /state

@@ -327,6 +327,12 @@ _lab_unmount() {
 
 # ------------------------------------------------------------------------------------ Docker
 
+# lab_build_fake_docker FILE: builds tests/fake/docker into FILE.
+lab_build_fake_docker() {
+    (cd "$LAB_TOP/tests/fake/docker" &&
+        GOFLAGS=-buildvcs=false GOTOOLCHAIN=local PATH=$PATH:/usr/local/go/bin go build -o "$1" .)
+}
+
 # lab_dockerd HOST [ARGUMENTS...]: starts the host's dockerd and waits until it answers. Started
 # again, it has what it had before. LAB_DOCKERD: another program than the machine's dockerd.
 lab_dockerd() {
