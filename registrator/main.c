@@ -1,46 +1,53 @@
-#include "address.h"
-#include "agent.h"
-#include "ctl.h"
-#include "exit_status.h"
-#include "log.h"
-#include "settings.h"
+#include "agent/address.h"
+#include "agent/agent.h"
+#include "ctl/ctl.h"
+#include "base/exit_status.h"
+#include "base/log.h"
+#include "settings/settings.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 static void print_help(void)
 {
     printf("Usage: registrator [OPTION…] [COMMAND …]\n"
            "\n"
-           "Keeps the published ports of this host's running Docker containers in etcd,\n"
-           "with a time to live, for confd to render into haproxy.cfg.\n"
+           "Without a command, registrator is the agent: it registers the published ports\n"
+           "of this host's running Docker containers in etcd, with a TTL.\n"
            "\n"
-           "Commands, to an agent that runs (without one, this is the agent):\n");
+           "Commands for the running agent:\n");
     ctl_print_help(stdout);
     printf("\n"
-           "Settings come from the command line, then REGISTRATOR_<OPTION> in the\n"
-           "environment, then the file, then the defaults:\n"
+           "The agent takes each setting from the command line, else from the variable\n"
+           "REGISTRATOR_<OPTION>, else from the file, else the default:\n"
            "\n");
     settings_print_options(stdout);
     printf("\n"
-           "Exit status: 0 done, 1 bad settings or usage, 2 not reachable or not possible,\n"
-           "3 status --etcd found a difference.\n"
+           "Exit status: 0 no error; 1 error in the settings or the command line; 2 agent,\n"
+           "Docker or etcd not reachable, or command failed; 3 status --etcd: difference.\n"
            "See registrator(8) and registrator.conf(5).\n");
 }
 
 /* What is wrong now may be right when the agent runs: said, and no error. */
 static void check_advertised(const char *advertise)
 {
+    CLEANUP(interfaces_clear) Interfaces interfaces = { 0 };
     HostAddress found;
 
-    if (advertise && host_address_find(&found, advertise, NULL) == -ENODEV)
+    if (advertise && interfaces_read(&interfaces) >= 0 &&
+        host_address_find(&found, &interfaces, advertise, NULL) == -ENODEV)
         log_warning("--advertise: there is no interface %s here now, or it has no address", advertise);
 }
 
 static int run_agent(Settings *settings, int argc, char **argv, bool dry_run)
 {
     CLEANUP(agent_free_p) Agent *agent = NULL;
-    int r = agent_new(&agent, settings, argc, argv, dry_run);
+    int r;
+
+    /* A peer that hangs up, or a log that nobody reads any more, is an error of a write and no reason to end. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    r = agent_new(&agent, settings, argc, argv, dry_run);
 
     if (r >= 0)
         r = agent_run(agent);
@@ -68,7 +75,7 @@ int main(int argc, char **argv)
         print_help();
         return EXIT_SUCCESS;
     case SETTINGS_VERSION:
-        printf("registrator %s\n", PACKAGE_VERSION);
+        printf("registrator %s\nHome page: %s\n", PACKAGE_VERSION, HOME_PAGE);
         return EXIT_SUCCESS;
     case SETTINGS_CHECK:
         check_advertised(settings->advertise);

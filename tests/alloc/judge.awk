@@ -14,7 +14,7 @@
 
 # The first frame of a stack that is the project's.
 /^ *#[0-9]+ / {
-    if (!match($0, /(registrator|tests\/unit)\/[a-z0-9_]+\.[ch]:[0-9]+/))
+    if (!match($0, /(registrator|tests\/unit)\/[a-z0-9_\/]+\.[ch]:[0-9]+/))
         next
     frame = substr($0, RSTART, RLENGTH)
     if (in_failure && failure_at == "")

@@ -32,3 +32,19 @@ machine() {
 etcd_url() {
     cat "$LAB/etcd/e1/url"
 }
+
+# Two programs write docs/capacity.md: fleet the page, capacity its section between these lines.
+SECTION_BEGIN='<!-- Written by tests/bench/capacity: begin -->'
+SECTION_END='<!-- Written by tests/bench/capacity: end -->'
+
+# section PAGE: prints the section. insert_section PAGE FILE: puts FILE in its place.
+section() {
+    awk -v begin="$SECTION_BEGIN" -v end="$SECTION_END" '$0 == end { on = 0 } on { print } $0 == begin { on = 1 }' "$1"
+}
+insert_section() {
+    awk -v begin="$SECTION_BEGIN" -v end="$SECTION_END" -v file="$2" '
+        $0 == end { on = 0 }
+        !on { print }
+        $0 == begin { on = 1; while ((getline line <file) > 0) print line }' "$1" >"$1.new"
+    mv "$1.new" "$1"
+}

@@ -67,6 +67,15 @@ func (w wishes) add(address string, containers []Container) {
 }
 
 // differ says how, or "". A key written by hand is right, whatever containers there are.
+// leaveOpen: a container that may be delayed need not be there.
+func (w wishes) leaveOpen(address string, container Container) {
+	for key := range keysOf(address, []Container{container}) {
+		if w[key] != nil {
+			w[key][""] = true
+		}
+	}
+}
+
 func (w wishes) differ(state map[string]entry) string {
 	var differences []string
 	for key, e := range state {
@@ -75,7 +84,7 @@ func (w wishes) differ(state map[string]entry) string {
 		}
 	}
 	for key := range w {
-		if _, there := state[key]; !there {
+		if _, there := state[key]; !there && !w[key][""] {
 			differences = append(differences, fmt.Sprintf("%s is missing, Docker has %v", key, values(w[key])))
 		}
 	}
@@ -147,7 +156,7 @@ func (c *checker) violation(rule int, at int64, format string, arguments ...any)
 func (c *checker) ttl() int64  { return int64(c.limits.TTLS) * second }
 func (c *checker) late() int64 { return int64(c.limits.LateMS) * 1000 }
 
-var publishing = regexp.MustCompile(`Publishing to etcd v3 .*, lease ([0-9a-f]+)$`)
+var publishing = regexp.MustCompile(`Registering in etcd v3 .*, lease ([0-9a-f]+)$`)
 
 // gather: whose the leases are, and what was disturbed when.
 func (c *checker) gather() {
@@ -336,6 +345,11 @@ func (c *checker) checkPut(r Record, before entry, there bool, deeds map[string]
 		c.violation(ruleHeartbeat, r.At, "%s, which was there already", what)
 		return
 	}
+	for _, start := range c.truth.late[host+"/"+nameOf(r.Key)] {
+		if r.At > start && r.At < start+lateStart-slack {
+			c.violation(ruleTruth, r.At, "%s, %.3f s after its start, before it listens", what, float64(r.At-start)/1e6)
+		}
+	}
 	last := deeds[host+r.Key]
 	cause, _ := c.truth.cause(host, nameOf(r.Key), true, last.cause+1, r.At+slack)
 	switch {
@@ -411,7 +425,7 @@ func nobody(host string) string {
 func (c *checker) who(deletion Record, owner string) string {
 	for _, r := range c.records {
 		if r.Kind == kindAgent && r.Host != owner && r.At > deletion.At-slack && r.At < deletion.At+second &&
-			strings.HasSuffix(r.Line, "Withdrawn: "+deletion.Key) {
+			strings.HasSuffix(r.Line, "Key "+deletion.Key+" deregistered") {
 			return ", by " + r.Host
 		}
 	}
@@ -563,6 +577,11 @@ func (c *checker) checkQuietPoint(quiet Record) {
 			return
 		}
 		wanted.add(c.limits.Hosts[host], lists[host])
+		for _, container := range lists[host] {
+			if c.truth.mayBeDelayed(host, container.ID, from, quiet.Done) {
+				wanted.leaveOpen(c.limits.Hosts[host], container)
+			}
+		}
 	}
 	equalAt, difference := c.equalSince(wanted, from, quiet.Done)
 	if difference != "" {

@@ -22,6 +22,10 @@ func (s *story) start(t float64, host, name string) {
 	s.add(Record{Kind: kindDocker, At: at(t), Host: host, Action: "start", Name: name, ID: host + name, Image: "app:1"})
 }
 
+func (s *story) startOf(t float64, host, name, image string) {
+	s.add(Record{Kind: kindDocker, At: at(t), Host: host, Action: "start", Name: name, ID: host + name, Image: image})
+}
+
 func (s *story) event(t float64, host, name, action, signal string) {
 	s.add(Record{Kind: kindDocker, At: at(t), Host: host, Action: action, Name: name, ID: host + name, Signal: signal})
 }
@@ -75,7 +79,7 @@ func newStory() *story {
 	s.add(Record{Kind: kindLimits, At: at(0), Limits: &Limits{Hosts: map[string]string{"h1": "192.0.2.11", "h2": "192.0.2.12"},
 		TTLS: 10, SettleMS: 10000, CalmMS: 2000, LateMS: 500}})
 	for host, lease := range leases {
-		s.log(0.5, host, "Publishing to etcd v3 (3.4.23, auto: it has v3) at http://192.0.2.21:2379, lease "+lease)
+		s.log(0.5, host, "Registering in etcd v3 (3.4.23, auto: it has v3) at http://192.0.2.21:2379, lease "+lease)
 	}
 	return s
 }
@@ -167,6 +171,31 @@ func TestHistories(t *testing.T) {
 			s.put(9, "h1", "c1", value1("c1"))
 		}},
 
+		{"nothing wrong: listens late, and is registered then", nil, func(s *story) {
+			s.startOf(1, "h1", "c1", "app:late")
+			s.put(2.6, "h1", "c1", value1("c1"))
+			s.quiet(3, 6, "calm", "c1")
+		}},
+		{"nothing wrong: crashed, and not registered yet", nil, func(s *story) {
+			up(s, "c1")
+			s.event(5, "h1", "c1", "die", "")
+			s.delete(5.1, "c1")
+			s.start(6, "h1", "c1")
+			s.quiet(7, 10, "calm", "c1")
+		}},
+
+		{"1: registered before it listens", []int{ruleTruth}, func(s *story) {
+			s.startOf(1, "h1", "c1", "app:late")
+			s.put(1.5, "h1", "c1", value1("c1"))
+		}},
+		{"1: stopped and started, which is no crash", []int{ruleTruth}, func(s *story) {
+			up(s, "c1")
+			s.event(5, "h1", "c1", "kill", "15")
+			s.delete(5.1, "c1")
+			s.event(5.2, "h1", "c1", "die", "")
+			s.start(6, "h1", "c1")
+			s.quiet(7, 20, "calm", "c1")
+		}},
 		{"1: a container is missing", []int{ruleTruth}, func(s *story) {
 			up(s, "c1")
 			s.start(4, "h1", "c2")
@@ -210,7 +239,7 @@ func TestHistories(t *testing.T) {
 			s.start(5, "h2", "c1")
 			s.event(6, "h2", "c1", "die", "")
 			s.delete(6.1, "c1")
-			s.log(6.2, "h2", "Withdrawn: /app/servers/c1")
+			s.log(6.2, "h2", "Key /app/servers/c1 deregistered")
 		}},
 		{"2: with another's lease", []int{ruleOwner}, func(s *story) {
 			s.start(1, "h1", "c1")
@@ -308,7 +337,7 @@ func TestHistories(t *testing.T) {
 			s.put(3, "h1", "c1", value1("c1"))
 		}},
 		{"5: a heartbeat with a new lease", []int{ruleHeartbeat}, func(s *story) {
-			s.log(0.5, "h1", "Publishing to etcd v3 (3.4.23) at http://192.0.2.21:2379, lease a2")
+			s.log(0.5, "h1", "Registering in etcd v3 (3.4.23) at http://192.0.2.21:2379, lease a2")
 			up(s, "c1")
 			s.put(3, "h1", "c1", value1("c1"))
 			s.records[len(s.records)-1].Lease = "a2"
@@ -329,7 +358,7 @@ func TestHistories(t *testing.T) {
 			s.revision++
 		}},
 		{"2: one lease, two hosts", []int{ruleOwner}, func(s *story) {
-			s.log(3, "h2", "Publishing to etcd v3 (3.4.23) at http://192.0.2.21:2379, lease a1")
+			s.log(3, "h2", "Registering in etcd v3 (3.4.23) at http://192.0.2.21:2379, lease a1")
 		}},
 	}
 	for _, test := range tests {

@@ -221,7 +221,7 @@ func (m *model) choices() []choice {
 	return operations[m.state]
 }
 
-var images = []choice{{"app:1", 70}, {"app3:1", 15}, {"app:ignoreterm", 15}}
+var images = []choice{{"app:1", 50}, {"app3:1", 15}, {"app:ignoreterm", 15}, {"app:late", 20}}
 
 func (p *planner) modelsOf(host string) []*model {
 	var models []*model

@@ -13,11 +13,21 @@ type truth struct {
 	causes     map[string][]cause               // host/name
 	lives      map[string][]turn                // host/ID: it ran
 	heard      map[string]int64                 // host/ID: when an event last told of it
+	late       map[string][]int64               // host/name: starts of a container that listens only lateStart later
+	delayed    map[string][]span                // host/ID: it has crashed, and may be out for a while
 }
+
+const (
+	lateStart = 1500 * second / 1000 // of app:late
+	// What comes up after a crash, or after its health has flipped, is registered a minute later at most.
+	crashWithin, crashDelay = 60 * second, 75 * second
+)
 
 type container struct {
 	name                       string
 	runs, paused, checks, well bool
+	stopped, crashed           bool  // somebody has stopped it; it has ended, or become unhealthy, soon after it came up
+	up                         int64 // since when it is up; 0: it is not
 }
 
 func (c *container) in() bool { return c.runs && !c.paused && (!c.checks || c.well) }
@@ -37,7 +47,7 @@ type cause struct {
 
 func newTruth(c *checker) *truth {
 	t := &truth{map[string]map[string]*container{}, map[string][]turn{}, map[string][]cause{}, map[string][]turn{},
-		map[string]int64{}}
+		map[string]int64{}, map[string][]int64{}, map[string][]span{}}
 	var records []Record
 	for _, r := range c.records {
 		if r.Kind == kindDocker || (r.Kind == kindSnapshot && r.Action == "connect") {
@@ -108,6 +118,30 @@ func (t *truth) addCause(host, name string, c cause) {
 	t.causes[host+"/"+name] = append(t.causes[host+"/"+name], c)
 }
 
+func (t *truth) comesUp(r Record) {
+	c := t.get(r.Host, r.ID)
+	c.up = r.At
+	if c.crashed {
+		t.delayed[r.Host+"/"+r.ID] = append(t.delayed[r.Host+"/"+r.ID], span{r.At, r.At + crashDelay})
+	}
+}
+
+func (t *truth) goesDown(r Record) {
+	c := t.get(r.Host, r.ID)
+	c.crashed = !c.stopped && (c.crashed || (c.up != 0 && r.At-c.up < crashWithin))
+	c.up = 0
+}
+
+// mayBeDelayed: the agent may not have registered the container yet at some time between the two.
+func (t *truth) mayBeDelayed(host, id string, from, to int64) bool {
+	for _, s := range t.delayed[host+"/"+id] {
+		if s.overlaps(from, to) {
+			return true
+		}
+	}
+	return false
+}
+
 func (t *truth) event(r Record) {
 	why := cause{at: r.At, till: r.At, id: r.ID}
 	t.heard[r.Host+"/"+r.ID] = r.At
@@ -115,10 +149,16 @@ func (t *truth) event(r Record) {
 	case r.Action == "start":
 		why.in = true
 		t.change(r.Host, r.ID, r.At, func() {
-			*t.get(r.Host, r.ID) = container{name: r.Name, runs: true, checks: strings.HasPrefix(r.Image, "app:health")}
+			*t.get(r.Host, r.ID) = container{name: r.Name, runs: true, checks: strings.HasPrefix(r.Image, "app:health"),
+				crashed: t.get(r.Host, r.ID).crashed}
 		})
+		t.comesUp(r)
+		if r.Image == "app:late" {
+			t.late[r.Host+"/"+r.Name] = append(t.late[r.Host+"/"+r.Name], r.At)
+		}
 	case r.Action == "die", r.Action == "destroy":
 		why.out = true
+		t.goesDown(r)
 		t.change(r.Host, r.ID, r.At, func() { t.get(r.Host, r.ID).runs = false })
 		if r.Action == "destroy" {
 			delete(t.containers[r.Host], r.ID)
@@ -129,6 +169,11 @@ func (t *truth) event(r Record) {
 	case strings.HasPrefix(r.Action, "health_status"):
 		why.in = strings.HasSuffix(r.Action, ": healthy")
 		why.out = !why.in
+		if c := t.get(r.Host, r.ID); why.out && c.well {
+			t.goesDown(r)
+		} else if why.in && c.up == 0 {
+			t.comesUp(r)
+		}
 		t.change(r.Host, r.ID, r.At, func() { t.get(r.Host, r.ID).well = why.in })
 	case r.Action == "rename":
 		why.in, why.out = true, true
@@ -137,6 +182,7 @@ func (t *truth) event(r Record) {
 	case r.Action == "kill":
 		why.out = r.Signal == "15" || r.Signal == "9"
 		why.signal = r.Signal == "15"
+		t.get(r.Host, r.ID).stopped = t.get(r.Host, r.ID).stopped || why.out
 	default:
 		return
 	}
@@ -165,7 +211,7 @@ func (t *truth) snapshot(r Record, away []span) {
 			continue // the list lags behind the events
 		}
 		c := t.get(r.Host, id)
-		now := container{name: l.Name, runs: l.State == "running" || l.State == "paused", paused: l.State == "paused",
+		now := container{stopped: c.stopped, crashed: c.crashed, up: c.up, name: l.Name, runs: l.State == "running" || l.State == "paused", paused: l.State == "paused",
 			checks: strings.Contains(l.Status, "health"), well: strings.Contains(l.Status, "(healthy)")}
 		if now.paused {
 			now.checks, now.well = c.checks, c.well // its status does not say
@@ -236,6 +282,13 @@ func (t *truth) lastTurn(until int64) int64 {
 		for _, turn := range turns {
 			if turn.at <= until {
 				last = max(last, turn.at)
+			}
+		}
+	}
+	for _, starts := range t.late {
+		for _, start := range starts {
+			if start <= until {
+				last = max(last, start+lateStart)
 			}
 		}
 	}

@@ -5,12 +5,12 @@ bats_require_minimum_version 1.5.0
 
 load ../lib/build
 
-@test "an allocation that fails is no crash, no leak and no hang, wherever it is" {
+@test "no failing allocation causes a crash, a leak or a hang" {
     sanitized
     # Of each unit test ten, always the same ones; tests/alloc/run alone tries them all.
     "$TOP/tests/alloc/run" "$WORK/sanitizers" 10
 }
 
-@test "the fuzzer finds nothing in five seconds a target" {
+@test "the fuzzers find nothing in five seconds for each target" {
     "$TOP/tests/fuzz/run" 5
 }

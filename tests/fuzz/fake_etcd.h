@@ -3,7 +3,7 @@
  * status 200. When they are used up, the last one comes some more times, and then none any more. */
 #pragma once
 
-#include "etcd.h"
+#include "etcd/etcd.h"
 
 /* Looks at each request that is made. */
 typedef void (*FakeEtcdCheckFn)(const EtcdSpec *spec);

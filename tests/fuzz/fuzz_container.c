@@ -1,9 +1,10 @@
 /* Bodies of GET /containers/ID/json and /containers/json, down to the keys and values that they come to. */
-#include "container.h"
-#include "framing.h"
-#include "record.h"
+#include "docker/container.h"
+#include "base/framing.h"
+#include "catalog/record.h"
 
 #include "fuzz.h"
+#include "unit/catalog/rules.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,23 +24,14 @@ static struct {
       { NULL } },
 };
 
-static Template *compile(const char *text)
-{
-    Template *template;
-    char *error = NULL;
-
-    ENSURE(template_compile(&template, text, &error) == 0);
-    return template;
-}
-
 static void layouts_compile(void)
 {
     if (layouts[0].templates[0])
         return;
     for (size_t i = 0; i < ARRAY_SIZE(layouts); i++) {
-        layouts[i].templates[0] = compile(layouts[i].key);
-        layouts[i].templates[1] = compile(layouts[i].value);
-        layouts[i].templates[2] = compile(layouts[i].service);
+        layouts[i].templates[0] = compiled(layouts[i].key);
+        layouts[i].templates[1] = compiled(layouts[i].value);
+        layouts[i].templates[2] = compiled(layouts[i].service);
     }
 }
 
@@ -76,7 +68,7 @@ static void ensure_sound(const Container *container)
     ENSURE(container->stop_signal >= 1 && container->stop_signal <= 64);
     ENSURE(container->stop_timeout_s >= -1 && container->stop_timeout_s <= INT32_MAX);
     ENSURE(container->n_networks <= CONTAINER_NETWORKS_MAX);
-    ENSURE(container->n_metadata <= CONTAINER_METADATA_MAX);
+    ENSURE(container->n_metadata * 2 <= CONTAINER_METADATA_MAX);
     ensure_ports(container);
     for (size_t i = 0; i < container->n_networks; i++) {
         const Network *network = &container->networks[i];
@@ -86,7 +78,7 @@ static void ensure_sound(const Container *container)
         ENSURE(i == 0 || strcmp(container->networks[i - 1].name, network->name) <= 0);
     }
     for (size_t i = 0; i < container->n_metadata; i++) {
-        ENSURE(strlen(container->metadata[i].value) <= CONTAINER_METADATA_VALUE_MAX);
+        ENSURE(strlen(container->metadata[i].value) <= CONTAINER_METADATA_VALUE_MAX + 1);
         ENSURE(container_metadata(container, container->metadata[i].key));
         ENSURE(i == 0 || strcmp(container->metadata[i - 1].key, container->metadata[i].key) <= 0);
     }
@@ -120,10 +112,15 @@ static void ensure_key(const char *key, const Template *template)
 static void ensure_records(const Container *container, size_t layout)
 {
     const Template *key = layouts[layout].templates[0];
-    Rules rules = {
-        .key = key,
+    Layout described = {
+        .name = LAYOUT_DEFAULT,
+        .key = layouts[layout].templates[0],
         .value = layouts[layout].templates[1],
         .service = layouts[layout].templates[2],
+    };
+    Rules rules = {
+        .layouts = &described,
+        .n_layouts = 1,
         .node = "node-1",
         .address4 = "192.0.2.1",
         .address6 = "2001:db8::1",
@@ -180,7 +177,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ENSURE(text);
     memcpy(text, data, size);
     layouts_compile();
-    filter.labels_only = size % 2 == 1;
     int r = container_from_inspect(&container, text, size, &filter);
     ENSURE(r == 0 || r == -EBADMSG);
     if (r == 0)

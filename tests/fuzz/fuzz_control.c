@@ -1,25 +1,26 @@
 /* Requests on the control socket and over --listen, from the moment that libmicrohttpd has taken HTTP off them. The
  * input is a row of them, with a line "--" between: "METHOD PATH", and the body from the next line on. "FILE" is what
- * stands in the file "drained" when the agent starts anew. */
-#include "control.h"
-#include "metrics.h"
+ * the state file holds when the agent starts anew. */
+#include "operator/control.h"
+#include "operator/metrics.h"
 
 /* The real one, but for its sockets: the handlers are called here. */
 #define server_new_unix real_server_new_unix
 #define server_new_tcp real_server_new_tcp
 #define server_free real_server_free
 #define server_free_p real_server_free_p
-#include "server.c"
+#include "http/server.c"
 #undef server_new_unix
 #undef server_new_tcp
 #undef server_free
 
 #include "fuzz.h"
+#include "unit/catalog/rules.h"
 
 static Server local, remote; /* none: handler is NULL */
 static unsigned replies;
-static char directory[256], socket_path[300], drained_path[300];
-static Template *key_template, *value_template, *service_template;
+static char directory[256], socket_path[300], state_path[300];
+static Layout layout;
 static Rules rules;
 static sd_event *event;
 
@@ -66,14 +67,6 @@ Server *server_free(Server *server)
 
 /* The agent's side. */
 
-static bool sink_inspect(void *userdata, const char *id, uint64_t ticket)
-{
-    (void)userdata;
-    (void)id;
-    (void)ticket;
-    return true;
-}
-
 static void sink_want(void *userdata, const CatalogEntry *entry, const char *key, const char *value)
 {
     (void)userdata;
@@ -93,18 +86,9 @@ static void sink_duplicate(void *userdata, const CatalogEntry *entry, const char
     ENSURE(entry && key);
 }
 
-static Template *compile(const char *text)
-{
-    Template *template;
-    char *error = NULL;
-
-    ENSURE(template_compile(&template, text, &error) == 0);
-    return template;
-}
-
 static void remove_directory(void)
 {
-    (void)unlink(drained_path);
+    (void)unlink(state_path);
     (void)rmdir(directory);
 }
 
@@ -115,35 +99,24 @@ static void set_up(void)
     if (event)
         return;
     ENSURE(sd_event_new(&event) >= 0);
-    ENSURE(unsetenv("STATE_DIRECTORY") == 0);
+    ENSURE(unsetenv("STATE_DIRECTORY") == 0 && unsetenv("RUNTIME_DIRECTORY") == 0);
     snprintf(directory, sizeof(directory), "%s/fuzz-control-XXXXXX", parent ? parent : "/tmp");
     ENSURE(mkdtemp(directory));
     snprintf(socket_path, sizeof(socket_path), "%s/control.sock", directory);
-    snprintf(drained_path, sizeof(drained_path), "%s/drained", directory);
+    snprintf(state_path, sizeof(state_path), "%s/control.sock.state", directory);
     ENSURE(atexit(remove_directory) == 0);
-    key_template = compile("/app/{service}/{name}");
-    value_template = compile("{address}:{port}");
-    service_template = compile("servers");
-    rules = (Rules){
-        .key = key_template,
-        .value = value_template,
-        .service = service_template,
-        .node = "host-1",
-        .address4 = "192.0.2.1",
-    };
+    rules = rules_build(&layout);
 }
 
 static Catalog *catalog_make(void)
 {
-    static const CatalogSink sink = {
-        .want = sink_want,
-        .unwant = sink_unwant,
-        .duplicate = sink_duplicate,
-        .inspect = sink_inspect,
-    };
+    CatalogSink sink = sink_build(NULL);
     Catalog *catalog;
 
-    ENSURE(catalog_new(&catalog, &rules, false, &sink) == 0);
+    sink.want = sink_want;
+    sink.unwant = sink_unwant;
+    sink.duplicate = sink_duplicate;
+    ENSURE(catalog_new(&catalog, &rules, &sink) == 0);
     catalog_list_begin(catalog);
     for (size_t i = 0; i < ARRAY_SIZE(containers); i++) {
         Container *container = NULL;
@@ -161,6 +134,7 @@ static StatusSource source(void *userdata)
     Catalog *catalog = userdata;
 
     return (StatusSource){
+        .rules = &rules,
         .node = "host-1",
         .docker_url = "unix:///var/run/docker.sock",
         .docker_api = "1.41",
@@ -241,10 +215,10 @@ static void ensure_kept(const Catalog *catalog)
     Server was_local = local, was_remote = remote;
     Control *control = control_make(other);
     char *const *a, *const *b;
-    size_t n = catalog_held(catalog, &a);
+    size_t n = catalog_drained(catalog, &a);
 
-    ENSURE(n <= CATALOG_HELD_MAX);
-    ENSURE(catalog_held(other, &b) == n);
+    ENSURE(n <= CATALOG_DRAINED_MAX);
+    ENSURE(catalog_drained(other, &b) == n);
     for (size_t i = 0; i < n; i++)
         ENSURE(strcmp(a[i], b[i]) == 0);
     if (!catalog_is_host_drained(catalog))
@@ -262,7 +236,7 @@ static void take_request(Catalog *catalog, char *text, size_t size)
     char *body = line_end ? line_end + 1 : text + size;
     char *method = text, *path;
     char *const *ids;
-    size_t held = catalog_held(catalog, &ids);
+    size_t held = catalog_drained(catalog, &ids);
     bool drained = catalog_is_host_drained(catalog);
 
     if (line_end)
@@ -274,17 +248,17 @@ static void take_request(Catalog *catalog, char *text, size_t size)
         path = text + strlen(text);
     size -= (size_t)(body - text);
     send_request(&remote, method, path, body, size);
-    ENSURE(catalog_held(catalog, &ids) == held && catalog_is_host_drained(catalog) == drained);
+    ENSURE(catalog_drained(catalog, &ids) == held && catalog_is_host_drained(catalog) == drained);
     send_request(&local, method, path, body, size);
     if (strcmp(method, "POST") == 0)
         ensure_kept(catalog);
     else
-        ENSURE(catalog_held(catalog, &ids) == held && catalog_is_host_drained(catalog) == drained);
+        ENSURE(catalog_drained(catalog, &ids) == held && catalog_is_host_drained(catalog) == drained);
 }
 
-static void write_drained(const char *text, size_t size)
+static void write_state(const char *text, size_t size)
 {
-    FILE *file = fopen(drained_path, "we");
+    FILE *file = fopen(state_path, "we");
 
     ENSURE(file);
     ENSURE(fwrite(text, 1, size, file) == size);
@@ -301,7 +275,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(text, data, size);
     *end = '\0';
     set_up();
-    (void)unlink(drained_path);
+    (void)unlink(state_path);
     Catalog *catalog = catalog_make();
     Control *control = control_make(catalog);
     while (at < end) {
@@ -312,7 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (strncmp(at, file_word, strlen(file_word)) == 0) {
             control_free(control);
             catalog_free(catalog);
-            write_drained(at + strlen(file_word), length - strlen(file_word));
+            write_state(at + strlen(file_word), length - strlen(file_word));
             catalog = catalog_make();
             control = control_make(catalog);
             send_request(&local, "POST", "/drain", "{\"containers\":[\"web\"]}", 22);

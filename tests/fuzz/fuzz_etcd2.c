@@ -1,7 +1,7 @@
 /* Answers of etcd's v2 API. Whatever they are, every write is one that etcd refuses where the key is somebody else's,
  * and nothing is written that would stay for ever. */
-#include "etcd2_message.h"
-#include "http.h"
+#include "etcd/etcd2_message.h"
+#include "http/http.h"
 
 #include "fuzz.h"
 #include "store_driver.h"

@@ -1,5 +1,5 @@
 /* Lines of Docker's /events. */
-#include "docker_event.h"
+#include "docker/docker_event.h"
 
 #include "fuzz.h"
 

@@ -1,5 +1,6 @@
 /* A byte stream cut into texts: however it arrives, the same texts come out of it. */
-#include "framing.h"
+#include "base/cleanup.h"
+#include "base/framing.h"
 
 #include "fuzz.h"
 

@@ -1,6 +1,6 @@
 /* The settings file. */
-#include "rules.h"
-#include "settings.h"
+#include "settings/rules.h"
+#include "settings/settings.h"
 
 #include "fuzz.h"
 
@@ -46,18 +46,31 @@ static void ensure_sound(const Settings *settings)
     ENSURE(settings->ttl_s >= 5 && settings->ttl_s <= 86400);
     ENSURE(settings->heartbeat_s >= 1 && settings->heartbeat_s <= settings->ttl_s / 2);
     ENSURE(settings->docker_resync_s >= 1);
-    ENSURE(settings->key && settings->value && settings->service);
-    ENSURE(template_uses(settings->key, FIELD_NAME) || template_uses(settings->key, FIELD_ID));
+    ENSURE(settings->n_layouts >= 1 && settings->n_layouts <= LAYOUTS_MAX);
+    for (size_t i = 0; i < settings->n_layouts; i++) {
+        const Layout *layout = &settings->layouts[i];
+
+        ENSURE(layout->name[0] != '\0' && layout->key && layout->value && layout->service);
+        ENSURE(template_uses(layout->key, FIELD_NAME) || template_uses(layout->key, FIELD_ID));
+        for (size_t j = 0; j < i; j++)
+            ENSURE(strcmp(settings->layouts[j].name, layout->name) != 0);
+    }
     ENSURE(settings->node && settings->control);
     ensure_one_line(settings->node);
 }
 
 /* Keys must be such as confd takes, whatever the template and the container. */
-static void ensure_key(const char *key, const Settings *settings)
+static void ensure_key(const char *key, const Settings *settings, const char *layout)
 {
-    const char *prefix = template_prefix(settings->key);
+    size_t i = 0;
 
-    ENSURE(*key == '/');
+    while (i < settings->n_layouts && strcmp(settings->layouts[i].name, layout) != 0)
+        i++;
+    ENSURE(i < settings->n_layouts);
+
+    const char *prefix = template_prefix(settings->layouts[i].key);
+
+    ENSURE(*prefix != '\0');
     ENSURE(strncmp(key, prefix, strlen(prefix)) == 0);
     ENSURE(!strstr(key, "//") && !strstr(key, "/./") && !strstr(key, "/../"));
     ENSURE(key[strlen(key) - 1] != '/');
@@ -81,7 +94,6 @@ static void ensure_records(const Settings *settings)
         .n_metadata = ARRAY_SIZE(labels),
     };
     CLEANUP_FREE const char **names = NULL;
-    CLEANUP_FREE char *directory = rules_directory(settings);
     Records records;
     Rules rules;
 
@@ -91,12 +103,15 @@ static void ensure_records(const Settings *settings)
     for (size_t i = 0; i < records.n_items; i++) {
         if (records.items[i].reason != REASON_NONE)
             continue;
-        ensure_key(records.items[i].key, settings);
+        ensure_key(records.items[i].key, settings, records.items[i].layout);
         ensure_one_line(records.items[i].value);
     }
     records_clear(&records);
-    if (directory)
-        ENSURE(*directory == '/' && !strstr(directory, "/../"));
+    for (size_t i = 0; i < settings->n_layouts; i++) {
+        CLEANUP_FREE char *directory = rules_directory(&settings->layouts[i], settings->node);
+
+        ENSURE(!directory || !strstr(directory, "/../"));
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* Templates: the first line is one, the next ones are what its fields stand for. */
-#include "template.h"
+#include "catalog/template.h"
 
 #include "fuzz.h"
 
@@ -75,6 +75,21 @@ static void ensure_none_added(const Template *template, TemplateEscape escape, c
     free(plain);
 }
 
+/* Whatever the text is, the way back stays within it. */
+static void ensure_match(const Template *template, const char *text)
+{
+    TemplateMatch match;
+
+    if (!template_match(template, text, &match))
+        return;
+    for (Field field = 0; field < FIELD_MAX_; field++) {
+        const char *begin = match.fields[field].begin;
+
+        ENSURE((begin != NULL) == template_uses(template, field));
+        ENSURE(!begin || (begin >= text && begin + match.fields[field].length <= text + strlen(text)));
+    }
+}
+
 static void ensure_key(const Template *template, const Fields *fields)
 {
     char *text;
@@ -84,8 +99,10 @@ static void ensure_key(const Template *template, const Fields *fields)
     if (r < 0)
         return;
     ensure_one_line(text);
+    ensure_match(template, text);
     ENSURE(strncmp(text, template_prefix(template), strlen(template_prefix(template))) == 0);
-    ensure_none_added(template, ESCAPE_KEY, fields, text, "/ \"'`\\#$%?&={}");
+    if (!strstr(fields->template, "|number"))
+        ensure_none_added(template, ESCAPE_KEY, fields, text, "/ \"'`\\#$%?&={}");
     free(text);
 }
 
@@ -98,8 +115,8 @@ static void ensure_value(const Template *template, const Fields *fields)
     if (r < 0)
         return;
     ensure_one_line(text);
-    if (!strstr(fields->template, "|json"))
-        ensure_none_added(template, ESCAPE_VALUE, fields, text, " \"'`\\#$");
+    if (!strstr(fields->template, "|json") && !strstr(fields->template, "|number"))
+        ensure_none_added(template, ESCAPE_VALUE, fields, text, " \"'`\\#$;{}=,%&|<>");
     free(text);
 }
 
@@ -169,6 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ENSURE((n > 0) == template_uses(template, FIELD_LABEL));
         ensure_key(template, &fields);
         ensure_value(template, &fields);
+        ensure_match(template, fields.values[FIELD_NAME]);
         ensure_none(template, &fields);
         ensure_text_stays(template, &fields);
     }

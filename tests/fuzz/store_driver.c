@@ -1,6 +1,6 @@
 #include "store_driver.h"
 
-#include "etcd3_call.h"
+#include "etcd/etcd3_call.h"
 
 #include "fuzz.h"
 
@@ -14,15 +14,19 @@ static const char *get_address(void *userdata)
     return "192.0.2.1";
 }
 
-static bool is_own_value(void *userdata, const char *value)
+static StoreWriter find_writer(void *userdata, const char *key, const char *value)
 {
+    (void)key;
     (void)userdata;
-    return strncmp(value, "192.0.2.1", strlen("192.0.2.1")) == 0;
+    if (strncmp(value, "192.0.2.", strlen("192.0.2.")) != 0)
+        return STORE_WRITER_UNKNOWN;
+    return strncmp(value, "192.0.2.1", strlen("192.0.2.1")) == 0 ? STORE_WRITER_THIS : STORE_WRITER_OTHER;
 }
 
 Drive drive_begin(StoreApi api, EtcdVersion version, bool with_user, bool read_only)
 {
     Drive drive = { .store = NULL };
+    char *directories[] = { (char *)"/app/servers", (char *)"/skydns" };
     StoreConfig config = {
         .etcd = { .user = with_user ? "me" : NULL, .password = with_user ? "secret" : NULL },
         .api = api,
@@ -30,19 +34,19 @@ Drive drive_begin(StoreApi api, EtcdVersion version, bool with_user, bool read_o
         .identity = "engine",
         .layout = "/app/",
         .address = get_address,
-        .previous_lease = 776,
-        .directory = "/app/servers",
+        .directories = directories,
+        .n_directories = ARRAY_SIZE(directories),
         .read_only = read_only,
-        .is_own_value = is_own_value,
+        .writer = find_writer,
     };
 
     if (!event)
         ENSURE(sd_event_new(&event) >= 0);
     ENSURE(store_new(&drive.store, event, &config) == 0);
+    drive.store->etcd3->previous_lease = 776;
     if (version.major > 0) {
         drive.store->backend = api == STORE_V2 ? &etcd2_backend : &etcd3_backend;
         drive.store->version = version;
-        drive.store->opened = true;
         drive.store->etcd3->lease = 777;
     }
     return drive;
@@ -92,8 +96,8 @@ static void drive_opening(Drive *drive)
     drive_to_end(drive);
     /* What is printed must be printable. */
     ENSURE(*store_describe(drive->store) != '\0');
-    if (drive->status == STORE_OK && store_has_lease(drive->store) && !drive->store->config.read_only)
-        ENSURE(store_lease(drive->store) > 0);
+    if (drive->status == STORE_OK)
+        ENSURE(store_has_lease(drive->store) == (drive->store->backend == &etcd3_backend));
 }
 
 void drive_open(Drive *drive)
@@ -114,7 +118,7 @@ void drive_apply(Drive *drive, StoreOp *ops, size_t n)
     drive_to_end(drive);
     for (size_t i = 0; i < n; i++) {
         ENSURE((unsigned)ops[i].outcome <= STORE_OP_REJECTED);
-        if (ops[i].outcome == STORE_OP_HELD)
+        if (ops[i].outcome == STORE_OP_CONFLICT)
             ENSURE(ops[i].holder);
         if (ops[i].verb == STORE_PEEK || ops[i].verb == STORE_REFRESH)
             ENSURE(!ops[i].wrote);
@@ -129,7 +133,7 @@ void drive_heartbeat(Drive *drive)
     drive_to_end(drive);
 }
 
-static bool is_known(void *userdata, const char *key)
+static uint64_t known(void *userdata, const char *key)
 {
     (void)userdata;
     return strlen(key) % 2 == 0;
@@ -137,13 +141,7 @@ static bool is_known(void *userdata, const char *key)
 
 void drive_audit(Drive *drive)
 {
-    store_audit(drive->store, is_known, on_keys, drive);
-    drive_to_end(drive);
-}
-
-void drive_revoke(Drive *drive)
-{
-    store_revoke(drive->store, on_done, drive);
+    store_audit(drive->store, known, on_keys, drive);
     drive_to_end(drive);
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "fake_etcd.h"
-#include "store_private.h"
+#include "etcd/store_private.h"
 
 typedef struct Drive {
     Store *store;
@@ -19,5 +19,4 @@ void drive_open_backend(Drive *drive);
 void drive_apply(Drive *drive, StoreOp *ops, size_t n); /* frees their holders */
 void drive_heartbeat(Drive *drive);
 void drive_audit(Drive *drive);
-void drive_revoke(Drive *drive);
 void drive_end(Drive *drive);

@@ -5,7 +5,7 @@ bats_require_minimum_version 1.8.0
 load ../lib/one_host
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
     one_host_up app:1
     # A second uplink, to another network of the same switch; etcd is in both.
     ip -n "$LAB_ID-switch" link add name h1b type veth peer name eth1 netns "$LAB_ID-h1"
@@ -52,7 +52,7 @@ local_etcd() {
 
 # ------------------------------------------------------------------------------ finding it
 
-@test "of several uplinks the one towards etcd, and the log names the choice" {
+@test "of several uplinks, the agent chooses the one towards etcd, and logs the choice" {
     start web -p 8001:80
     agent
     keys_become "/app/servers/web 192.0.2.11:8001"
@@ -62,7 +62,7 @@ local_etcd() {
     said 'Advertising 198.51.100.11 (source address of the route to 198.51.100.2)'
 }
 
-@test "with etcd on the host itself the default route decides" {
+@test "with etcd on the same host, the default route decides" {
     local_etcd
     start web -p 8001:80
     agent --etcd http://127.0.0.1:2379
@@ -74,7 +74,7 @@ local_etcd() {
     said 'Advertising 198.51.100.11 (source address of the default route, eth1)'
 }
 
-@test "never an address of Docker's own bridges, even if etcd is reached through one" {
+@test "the agent never chooses an address of Docker's bridges, even if the route to etcd uses one" {
     local_etcd
     lab_docker h1 network create --subnet 172.30.0.0/16 own >/dev/null
     start web -p 8001:80 --network own
@@ -96,14 +96,14 @@ keys_are_not_of_docker() {
     ! all_keys | grep -E ' (172\.|127\.)'
 }
 
-@test "an interface; its name need not be the way to etcd" {
+@test "an interface in the settings decides, also if the route to etcd uses another one" {
     start web -p 8001:80
     agent --advertise eth1
     keys_become "/app/servers/web 198.51.100.11:8001"
     said 'Advertising 198.51.100.11 (interface eth1)'
 }
 
-@test "no address: status says so, and one that comes is taken within a heartbeat" {
+@test "without an address, status reports this, and the agent uses a new one within a heartbeat" {
     start web -p 8001:80
     agent --advertise eth2 --heartbeat 1
     why_becomes no-address web 80/tcp
@@ -118,7 +118,7 @@ keys_are_not_of_docker() {
 
 # ----------------------------------------------------------------------------- following it
 
-@test "a changed address is followed within a heartbeat: one PUT a key, no DELETE" {
+@test "a changed address reaches the keys within a heartbeat: one PUT for each key, no DELETE" {
     start one -p 8001:80
     start two -p 8002:80
     # Bound to one address: that one, whatever the interface has.
@@ -143,7 +143,7 @@ events_since() {
     watch_events "$LAB/events" | tail -n +$(($(awk 'index($2, "/app/") == 1' "$1" | wc -l) + 1)) | sort
 }
 
-@test "an address that goes away for a moment takes no container out" {
+@test "an address that is missing for a moment deregisters no container" {
     start web -p 8001:80
     agent --advertise eth1 --heartbeat 1
     keys_become "/app/servers/web 198.51.100.11:8001"
@@ -157,7 +157,7 @@ events_since() {
     keys_become "/app/servers/web 198.51.100.11:8001"
 }
 
-@test "the address that etcd itself is reached from changes" {
+@test "the agent follows a change of the address that it reaches etcd from" {
     start web -p 8001:80
     agent --heartbeat 1
     keys_become "/app/servers/web 192.0.2.11:8001"
@@ -172,7 +172,7 @@ events_since() {
     [ "$(events_since "$LAB/events.before")" = "PUT /app/servers/web 192.0.2.31:8001" ]
 }
 
-@test "another address told by the settings, at a reload" {
+@test "a reload with another address in the settings changes the keys" {
     start web -p 8001:80
     printf '[registry]\nadvertise = 192.0.2.50\nttl = 5\n' >"$LAB/registrator.conf"
     lab_agent h1 --config "$LAB/registrator.conf"
@@ -186,7 +186,7 @@ events_since() {
     [ "$(events_since "$LAB/events.before")" = "PUT /app/servers/web 192.0.2.51:8001" ]
 }
 
-@test "an interface that is not there at the start: what an earlier run has left stays for the grace, then goes" {
+@test "if the interface is missing at the start, keys of an earlier run stay for the grace period only" {
     start web -p 8001:80
     agent --advertise eth1 --heartbeat 1
     keys_become "/app/servers/web 198.51.100.11:8001"
@@ -203,7 +203,7 @@ events_since() {
     [ -z "$(events_since "$LAB/events.before")" ]
     on_h1 link del eth9
     agent_again --advertise eth9 --heartbeat 1 --docker-grace 2
-    wait_for 10 said 'Withdrawn: /app/servers/web'
+    wait_for 10 said 'Key /app/servers/web deregistered'
     keys_become
     run "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" --advertise eth9 --check-config
     [ "$status" -eq 0 ]

@@ -14,7 +14,7 @@ teardown() {
     [[ -z ${PROGRAM:-} ]] || kill "$PROGRAM" 2>/dev/null || true
 }
 
-@test "the checker: each rule violated in a small history is caught, what is right is not; a plan is its seed's" {
+@test "the checker finds each violated rule in a small history and no other, and a seed determines the plan" {
     cd "$LAB_TOP/tests/chaos"
     [[ -z $(gofmt -l .) ]]
     go vet .
@@ -28,7 +28,7 @@ teardown() {
     ((status == 0))
 }
 
-@test "interrupted, a run leaves nothing behind" {
+@test "an interrupted run leaves no processes and files" {
     local history status=0
     LAB=$(mktemp -d "$LAB_TOP/build/lab.XXXXXX")
     export LAB CHAOS_BUILD=$BATS_TEST_TMPDIR

@@ -7,7 +7,7 @@ load ../lib/lab
 AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=180
+    export BATS_TEST_TIMEOUT=240
 }
 
 setup() {
@@ -61,7 +61,11 @@ key_is_there() {
     [[ $(keys3 "/app/servers/$1") == "/app/servers/$1 "* ]]
 }
 
-@test "status: a table of 80 columns with each container, its key and value, or why not" {
+empty() {
+    [[ -z $(keys3 /app/) ]]
+}
+
+@test "status prints a table of 80 columns: each container with its key and value, or the reason for none" {
     docker_host h1
     agent h1
     run_app web app:1
@@ -76,13 +80,13 @@ key_is_there() {
     cat "$LAB/table"
     grep -E '^web +registered +/app/servers/web = 192\.0\.2\.11:[0-9]+$' "$LAB/table"
     # The value is never cut off, the key at its beginning.
-    grep -E '^several +registered +/app/servers/several-80 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
+    grep -E '^several +registered +….*several-80 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
     grep -E '^ +registered +….*several-443 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
-    grep -E '^ +out +9000/udp: UDP' "$LAB/table"
-    grep -E '^a-name-that.*…  registered  ….*xxx = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
-    grep -E '^sick +out +(waiting for its first health check|unhealthy)$' "$LAB/table"
-    grep -E '^closed +out +no published port' "$LAB/table"
-    grep -E '^local +out +.*loopback' "$LAB/table"
+    grep -E '^ +unregistered +9000/udp: UDP' "$LAB/table"
+    grep -E '^a-name-that.*…  registered    ….*xxx = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
+    grep -E '^sick +unregistered +(waiting for its first health check|unhealthy)$' "$LAB/table"
+    grep -E '^closed +unregistered +no published port' "$LAB/table"
+    grep -E '^local +unregistered +.*loopback' "$LAB/table"
     grep '^Node: *h1$' "$LAB/table"
     grep '^Address: *192.0.2.11$' "$LAB/table"
     grep '^etcd: .*etcd v3 (3.4.*http://192.0.2.11:2379' "$LAB/table"
@@ -94,13 +98,13 @@ key_is_there() {
     [[ $(<"$LAB/terminal") == *$'\033[32mregistered'* ]]
 }
 
-@test "status --json: a machine reads the same" {
+@test "status --json has the same content as the table" {
     docker_host h1
     agent h1
     run_app web app:1
     lab_docker h1 run -d --name closed app:1
     wait_for 5 keys_are h1
-    wait_for 5 state closed out
+    wait_for 5 state closed unregistered
     lab_registrator h1 status --json | jq -e '
         .node == "h1" and .drained == false and .docker.connected == true and .etcd.state == "online"
         and .etcd.keys == 1 and .address4 == "192.0.2.11"
@@ -108,16 +112,17 @@ key_is_there() {
         and (.containers[1] | .state == "registered" and (.id | length) == 64
             and (.records[0] | .key == "/app/servers/web" and .port == 80 and .protocol == "tcp"
                 and (.value | test("^192.0.2.11:[0-9]+$"))))
-        and (.containers[0] | .state == "out" and .reason == "no-port" and (.remedy | length) > 10)'
+        and (.containers[0] | .state == "unregistered" and .reason == "no-port" and (.remedy | length) > 10)'
 }
 
-@test "status of 1,000 containers: a line each, 80 columns, within a second" {
+@test "status prints 1,000 containers within a second, one line of 80 columns each" {
     command -v go || skip "the fake Docker needs a Go compiler"
     lab_build_fake_docker "$LAB/fake-docker"
     LAB_NETNS=$LAB_ID-h1 lab_spawn fake-docker "$LAB/fake.log" "$LAB/fake-docker" --socket "$LAB/h1/docker.sock" \
         --data "$LAB_TOP/tests/data/docker" --containers 1000
     wait_for 10 test -S "$LAB/h1/docker.sock"
-    agent h1
+    # The fake engine's containers have no servers.
+    agent h1 --ready none
     thousand() { [[ $(lab_registrator h1 status | grep -c ' registered ') -eq 1000 ]]; }
     wait_for 20 thousand
     local start=${EPOCHREALTIME/./}
@@ -165,16 +170,16 @@ key_is_there() {
     lab_docker h1 stop web
     wait_for 5 explains web "not running" "Start the container"
     # It never was healthy: there is no file /healthy.
-    wait_for 5 explains sick "unhealthy" "health check says"
+    wait_for 5 explains sick "unhealthy" "health check"
     lab_docker h1 exec sick touch /healthy
     wait_for 5 state sick registered
     lab_docker h1 exec sick rm /healthy
-    wait_for 5 explains sick "unhealthy" "health check says"
+    wait_for 5 explains sick "unhealthy" "health check"
     run_app slow --health-interval 60s app:health
     wait_for 5 explains slow "waiting for its first health check" "Wait until"
 }
 
-@test "explain: the key is held by another, whose, with its value" {
+@test "explain names the other owner of a key in conflict, with the value" {
     lab_host h2 192.0.2.12
     docker_host h1
     docker_host h2
@@ -185,9 +190,9 @@ key_is_there() {
     run_app byhand app:1
     wait_for 5 key_is_there web
     lab_docker h2 run -d -P --name web app:1
-    wait_for 5 explains web "/app/servers/web is held with value $(keys3 /app/servers/web | cut -d ' ' -f 2)" \
-        "stop or rename the container that has the key" h2
-    wait_for 5 explains byhand "held with value 203.0.113.9:80" "delete the key if it was written by hand"
+    wait_for 5 explains web "/app/servers/web belongs to another owner, with value $(keys3 /app/servers/web | cut -d ' ' -f 2)" \
+        "Stop or rename the container that has the key" h2
+    wait_for 5 explains byhand "another owner, with value 203.0.113.9:80" "delete the key if it was written by hand"
 }
 
 @test "explain: etcd is away" {
@@ -201,7 +206,7 @@ key_is_there() {
     wait_for 15 state web registered
 }
 
-@test "drain and undrain a container: explain says who held it, others are not touched" {
+@test "drain and undrain change only the named container; explain says that an operator drained it" {
     docker_host h1
     agent h1
     run_app web1 app:1
@@ -210,7 +215,7 @@ key_is_there() {
     watch3_start "$LAB/watch"
     lab_registrator h1 drain web1
     wait_for 5 not key_is_there web1
-    explains web1 "drained, held by the operator" "registrator undrain CONTAINER"
+    explains web1 "drained by the operator" "registrator undrain CONTAINER"
     key_is_there web2
     # Held, not only taken out: its restart does not bring it back, nor does the agent's.
     lab_docker h1 restart -t 1 web1
@@ -225,13 +230,12 @@ key_is_there() {
     [[ $(watch_events "$LAB/watch" | cut -d ' ' -f 1,2) == $'DELETE /app/servers/web1\nPUT /app/servers/web1' ]]
 }
 
-@test "drain --until-restart is not remembered; what the operator drained for good is" {
+@test "a restarted agent remembers drain, but not drain --until-restart" {
     docker_host h1
     agent h1
     run_app web1 app:1
     run_app web2 app:1
     wait_for 5 keys_are h1
-    empty() { [[ -z $(keys3 /app/) ]]; }
     lab_registrator h1 drain --until-restart
     # It returns when it is done.
     empty
@@ -248,27 +252,26 @@ key_is_there() {
     lab_registrator h1 drain --until-restart
     lab_agent_stop h1
     agent h1
-    wait_for 5 state web2 out
+    wait_for 5 state web2 unregistered
     empty
 }
 
-@test "a drained host is empty, stays so over restarts of agent and Docker, until undrain" {
+@test "a drained host has no keys until undrain, also after restarts of the agent and Docker" {
     docker_host h1
     agent h1
     run_app web1 app:1
     run_app web2 app:1
     wait_for 5 keys_are h1
     lab_registrator h1 drain
-    empty() { [[ -z $(keys3 /app/) ]]; }
     wait_for 5 empty
     lab_registrator h1 status | grep '^Node: .*drained'
     [ "$(grep -c "This host is drained; 'registrator undrain'" "$LAB/h1/agent.log")" -eq 1 ]
-    explains web1 "this host is drained, held by the operator" "registrator undrain."
+    explains web1 "this host is drained by the operator" "registrator undrain."
     watch3_start "$LAB/watch"
     lab_agent_stop h1
     agent h1
     run_app web3 app:1
-    wait_for 5 state web3 out
+    wait_for 5 state web3 unregistered
     lab_agent_kill9 h1
     agent h1
     lab_dockerd_stop h1
@@ -279,10 +282,10 @@ key_is_there() {
     lab_registrator h1 undrain
     wait_for 5 key_is_there web1
     [[ $(lab_registrator h1 status) != *drained* ]]
-    [ "$(grep -c "This host is let back in" "$LAB/h1/agent.log")" -eq 1 ]
+    [ "$(grep -c "This host is not drained any more" "$LAB/h1/agent.log")" -eq 1 ]
 }
 
-@test "stop: withdraws, waits, then stops; several at once; a container that starts again is back" {
+@test "stop deregisters containers, waits, then stops them; a container that starts again is registered" {
     docker_host h1
     agent h1
     run_app web1 app:1
@@ -291,29 +294,29 @@ key_is_there() {
     watch3_start "$LAB/watch"
     lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --filter event=kill \
         --since "$(date +%s)" --format '{{.TimeNano}} {{.Actor.Attributes.name}}'
-    # Another Docker in the caller's environment is not the one that is meant.
-    DOCKER_HOST=unix:///nowhere run "$AGENT" stop --drain 2 web1 web2 --control "$LAB/h1/control.sock"
+    run lab_registrator h1 stop --drain 2 web1 web2
     [ "$status" -eq 0 ]
     [ "$output" = $'web1\nweb2' ]
     [ -z "$(lab_docker h1 ps -q)" ]
     watch_sync "$LAB/watch"
-    local name withdrawn stopped
+    local name deregistered stopped
     for name in web1 web2; do
-        withdrawn=$(awk -v key="/app/servers/$name" '$1 == "DELETE" && $2 == key { print $NF }' "$LAB/watch")
+        deregistered=$(awk -v key="/app/servers/$name" '$1 == "DELETE" && $2 == key { print $NF }' "$LAB/watch")
         stopped=$(awk -v name="$name" '$2 == name { printf "%.3f", $1 / 1e9; exit }' "$LAB/events")
-        awk -v a="$withdrawn" -v b="$stopped" 'BEGIN { exit !(a > 0 && b - a > 1.8) }' </dev/null
+        awk -v a="$deregistered" -v b="$stopped" 'BEGIN { exit !(a > 0 && b - a > 1.8) }' </dev/null
     done
     lab_docker h1 start web1
     wait_for 5 state web1 registered
     # Meanwhile explain says what is going on.
-    lab_spawn stop "$LAB/stop.log" "$AGENT" stop --drain 3 web1 --control "$LAB/h1/control.sock"
-    wait_for 2 explains web1 "draining, about to be stopped" "when it is started again"
+    lab_spawn stop "$LAB/stop.log" "$AGENT" --docker "unix://$LAB/h1/docker.sock" stop --drain 3 web1 \
+        --control "$LAB/h1/control.sock"
+    wait_for 2 explains web1 "draining, about to be stopped" "run registrator undrain CONTAINER"
     wait_for 10 not lab_alive stop
     [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web1)" = false ]
     # Nothing to wait for where nothing is published.
     lab_docker h1 run -d --name closed app:1
     local start=${EPOCHREALTIME/./}
-    wait_for 5 state closed out
+    wait_for 5 state closed unregistered
     lab_registrator h1 stop --drain 0 closed
     ((${EPOCHREALTIME/./} - start < 3000000))
     [ "$(lab_docker h1 inspect -f '{{.State.Running}}' closed)" = false ]
@@ -324,7 +327,7 @@ key_is_there() {
     wait_for 5 state web2 registered
 }
 
-@test "what cannot be done is said, with exit status 2; what is no command, with 1" {
+@test "impossible commands end with status 2 and a message, unknown commands with status 1" {
     docker_host h1
     agent h1
     run_app web app:1
@@ -358,7 +361,129 @@ key_is_there() {
     [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web)" = true ]
 }
 
-@test "only root and the agent's group may use the socket" {
+# The agent has fewer rights than the caller: it must not say what is stopped, and where.
+@test "stop resolves the names at the caller's own Docker, not at the agent" {
+    docker_host h1
+    lab_host h2 192.0.2.12
+    docker_host h2
+    agent h1
+    run_app web app:1
+    lab_docker h2 run -d -P --name web app:1
+    wait_for 5 state web registered
+    # Another Docker than the agent's.
+    run "$AGENT" --docker "unix://$LAB/h2/docker.sock" stop --drain 0 web --control "$LAB/h1/control.sock"
+    [ "$status" -eq 2 ]
+    [[ $output == *"the agent does not know web, which runs on the Docker at unix://$LAB/h2/docker.sock"* ]]
+    run "$AGENT" --docker unix:///nowhere stop --drain 0 web --control "$LAB/h1/control.sock"
+    [ "$status" -eq 2 ]
+    state web registered
+    [ "$(lab_docker h2 inspect -f '{{.State.Running}}' web)" = true ]
+
+    # An agent that was taken over: all of its answers are this one.
+    local body='{"docker":"unix://'$LAB'/evil.sock","ids":["../build?remote=http://evil"],"registered":false,
+        "etcd":{"known":true,"idle":true,"keys":0}}'
+    printf 'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' ${#body} "$body" >"$LAB/answer"
+    lab_spawn evil-agent "$LAB/evil-agent.log" socat "UNIX-LISTEN:$LAB/evil-agent.sock,fork" "SYSTEM:cat $LAB/answer"
+    lab_spawn evil-docker "$LAB/evil-docker.log" socat "UNIX-LISTEN:$LAB/evil.sock,fork" \
+        "SYSTEM:cat >>$LAB/evil-docker.asked"
+    wait_for 5 test -S "$LAB/evil-agent.sock"
+    wait_for 5 test -S "$LAB/evil.sock"
+    lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --since "$(date +%s)" \
+        --filter type=container --filter type=image --filter type=builder --format '{{.Action}} {{.Actor.Attributes.name}}'
+    run "$AGENT" --docker "unix://$LAB/h1/docker.sock" stop --drain 0 web --control "$LAB/evil-agent.sock"
+    echo "$output"
+    [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web)" = false ]
+    wait_for 5 grep '^stop web' "$LAB/events"
+    [ "$(grep -cvE '^(kill|die|stop) web$' "$LAB/events")" -eq 0 ]
+    run "$AGENT" --docker "unix://$LAB/h1/docker.sock" drain web --control "$LAB/evil-agent.sock"
+    [ "$status" -eq 2 ]
+    run "$AGENT" --docker "unix://$LAB/h1/docker.sock" status --etcd --control "$LAB/evil-agent.sock"
+    [ "$status" -eq 2 ]
+    [ ! -e "$LAB/evil-docker.asked" ]
+}
+
+@test "drain of a host fails if the agent could not ask etcd" {
+    docker_host h1
+    agent h1 --ttl 60
+    run_app web app:1
+    wait_for 5 key_is_there web
+    # Docker is away when the agent starts: the agent does not know which lease its host has.
+    lab_agent_kill9 h1
+    lab_dockerd_stop h1
+    agent h1 --ttl 60
+    run lab_registrator h1 drain
+    echo "$output"
+    [ "$status" -eq 2 ]
+    [[ $output == *"could not ask etcd"* ]]
+    key_is_there web
+    # Docker returns, and the drain is carried out.
+    lab_dockerd h1
+    wait_for 15 empty
+    lab_registrator h1 drain
+
+    # The host is drained already, and etcd hangs.
+    lab_agent_stop h1
+    lab_signal etcd-etcd STOP
+    agent h1 --ttl 60
+    run lab_registrator h1 drain
+    lab_signal etcd-etcd CONT
+    echo "$output"
+    [ "$status" -eq 2 ]
+    wait_for 15 eval 'lab_registrator h1 status --json | jq -e .etcd.known'
+    lab_registrator h1 drain
+}
+
+@test "explain shows etcd's reason for a rejected key" {
+    docker_host h1
+    lab_etcd_stop etcd
+    lab_etcd etcd h1 3.4 --max-request-bytes 1500
+    agent h1 --value '{address}:{port} {label:BIG?none}'
+    run_app small app:1
+    run_app big --label "BIG=$(printf 'x%.0s' {1..3000})" app:1
+    wait_for 5 state small registered
+    wait_for 5 state big rejected
+    explains big "request is too large" "Change --key or --value"
+}
+
+@test "history shows the changes of keys with their causes, also for removed containers; explain ends with them" {
+    docker_host h1
+    agent h1 --log-level error
+    run_app web app:1
+    run_app other app:1
+    wait_for 5 state web registered
+    wait_for 5 state other registered
+    local mapped id time='^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z  '
+    mapped=$(keys3 /app/servers/web | cut -d ' ' -f 2)
+    id=$(lab_docker h1 inspect -f '{{.Id}}' web)
+    lab_registrator h1 explain web | tail -n 1 | grep -E "${time}Key /app/servers/web registered: $mapped\$"
+    lab_docker h1 pause web
+    wait_for 5 not key_is_there web
+    lab_docker h1 unpause web
+    wait_for 5 key_is_there web
+    lab_registrator h1 drain web
+    lab_docker h1 rm -f web
+    wait_for 5 not state web unregistered
+
+    lab_registrator h1 history web | tee "$LAB/history"
+    [ "$(sed -E "s/$time//" "$LAB/history")" = "Key /app/servers/web registered: $mapped
+Key /app/servers/web deregistered (paused)
+Key /app/servers/web registered: $mapped
+Key /app/servers/web deregistered ($(lab_registrator h1 history --json web | jq -r '.events[-1].why'))" ]
+    lab_registrator h1 history --json "${id:0:12}" | jq -e --arg id "$id" '.events | length == 4
+        and all(.container == "web" and .id == $id and .key == "/app/servers/web")
+        and (.[3] | .event == "deregistered" and (.why | test("drained")))'
+    run lab_registrator h1 explain web
+    [ "$status" -eq 2 ]
+    [[ $output == *"(paused)"* ]]
+    # All of them, with their names; the other one has its own.
+    lab_registrator h1 history | grep -E "${time}other  Key /app/servers/other registered"
+    [ "$(lab_registrator h1 history | grep -c Z)" -eq 5 ]
+    run lab_registrator h1 history nosuch
+    [ "$status" -eq 0 ]
+    [[ $output == *"nothing happened to keys of nosuch"* ]]
+}
+
+@test "only root and the agent's group can use the socket" {
     docker_host h1
     # As the unit has it: a group of its own, and a directory for the socket.
     chmod 755 "$LAB" "$LAB/h1"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
-# registrator status --etcd and --watch, on a real dockerd and etcd.
+# registrator status --etcd, status --watch and fleet, on a real dockerd and etcd.
 
 bats_require_minimum_version 1.8.0
 load ../lib/lab
 load ../lib/agent
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
     lab_up
     lab_host h1 192.0.2.11
     lab_host etcd 192.0.2.2
@@ -69,12 +69,12 @@ block() {
     done
 }
 
-@test "status --etcd: all agree, with v3, v2 and both" {
+@test "status --etcd reports no difference with v3 and with v2" {
     local api
     lab_docker h1 run -d -P --name web app:1
     lab_docker h1 run -d -P --name several --env SERVICE_NAME=shop app3:1
     lab_docker h1 run -d --name closed app:1
-    for api in v3 v2 v2,v3; do
+    for api in v2 v3; do
         slow_agent "$api"
         wait_for 10 status_is h1 '.etcd.idle and .etcd.keys == 3'
         agree 3 3
@@ -92,25 +92,25 @@ block() {
     agree 3 3
 }
 
-@test "status --etcd: a key that was deleted or changed by hand" {
-    local value
+@test "status --etcd shows a key that an operator deleted or changed" {
+    local value api n
     lab_docker h1 run -d -P --name web app:1
-    slow_agent v2,v3
-    wait_for 10 has h1 web
     value=$(mapped h1 web)
-    wait_for 10 agree 1 1
-    put3 /app/servers/web 203.0.113.9:1
-    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 203.0.113.9:1 (somebody else's)" "v2 $value")"
-    # Nothing was changed by looking.
-    [ "$(keys3)" = "/app/servers/web 203.0.113.9:1" ]
-    del3 /app/servers/web
-    del2 /app/servers/web
-    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours" "v2 nothing of ours")"
-    put2 /app/servers/web 203.0.113.9:2
-    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours" "v2 203.0.113.9:2 (somebody else's)")"
+    for n in 2 3; do
+        api=v$n
+        slow_agent "$api"
+        KEYS=keys$n wait_for 10 has h1 web
+        wait_for 10 agree 1 1
+        "put$n" /app/servers/web 203.0.113.9:1
+        differ "$(block /app/servers/web web "$value" "$value (registered)" "$api 203.0.113.9:1 (another owner's)")"
+        # Nothing was changed by looking.
+        [ "$("keys$n")" = "/app/servers/web 203.0.113.9:1" ]
+        "del$n" /app/servers/web
+        differ "$(block /app/servers/web web "$value" "$value (registered)" "$api nothing of ours")"
+    done
 }
 
-@test "status --etcd: a key under our lease that nobody wants" {
+@test "status --etcd shows an orphan" {
     local lease
     lab_docker h1 run -d -P --name web app:1
     slow_agent v3
@@ -127,7 +127,7 @@ block() {
     differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours")"
 }
 
-@test "status --etcd: what the agent has missed; and its key that is another's" {
+@test "status --etcd shows a container that the agent does not know, and a conflict" {
     local value
     lab_docker h1 run -d -P --name web app:1
     lab_docker h1 run -d -P --name taken app:1
@@ -136,7 +136,7 @@ block() {
     wait_for 10 has h1 web
     value=$(mapped h1 taken)
     wait_for 5 status_is h1 '[.containers[].state] == ["conflict", "registered"]'
-    differ "$(block /app/servers/taken taken "$value" "$value (conflict)" "v3 203.0.113.9:1 (somebody else's)")" "1 of 2 keys"
+    differ "$(block /app/servers/taken taken "$value" "$value (conflict)" "v3 203.0.113.9:1 (another owner's)")" "1 of 2 keys"
     del3 /app/servers/taken
     lab_docker h1 rm -f taken
     wait_for 5 agree 1 1
@@ -168,7 +168,7 @@ block() {
     lab_stop_group proxy KILL
 }
 
-@test "status --etcd: what cannot be asked is said, with exit status 2" {
+@test "status --etcd names a part that does not answer, and ends with status 2" {
     lab_docker h1 run -d -P --name web app:1
     slow_agent v3
     wait_for 10 has h1 web
@@ -197,6 +197,81 @@ block() {
     run lab_registrator h1 status --etcd --json
     [ "$status" -eq 1 ]
     [[ $output == "Usage: registrator status "* ]]
+}
+
+# fleet [OPTION...]: where no agent runs.
+fleet() {
+    lab_in etcd "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" --etcd "$(lab_etcd_urls)" "$@"
+}
+
+@test "fleet with v3 lists the keys of all hosts with host, age, TTL and anomalies, without an agent" {
+    local lease i
+    lab_docker h1 run -d -P --name web app:1
+    lab_docker h1 run -d -P --name api --env SERVICE_NAME=shop app:1
+    agent h1 --node h1
+    wait_for 10 status_is h1 '.etcd.idle and .etcd.keys == 2'
+    # Another host, whose second key is bound to another address; a key of a person; keys of other programs.
+    lease=$(lease3 600)
+    put3 /app/servers/one 192.0.2.12:80 "$lease"
+    put3 /app/servers/two 192.0.2.99:81 "$lease"
+    put3 /app/servers/three 192.0.2.12:82 "$lease"
+    put3 /app/servers/by-hand 192.0.2.12:80
+    put3 /app/weights/web/$'\e[31m' $'<b>"\n' "$lease"
+    put3 /apples/servers/no 192.0.2.12:80
+    fleet fleet --json | tee "$LAB/fleet.json"
+    jq -r '.keys[] | "\(.service)|\(.container)|\(.address)|\(.host)|\(.ttl // "none")|\(.anomalies | join(","))"' \
+        "$LAB/fleet.json" | sed -E 's/\|(5[89][0-9]|600)\|/|600|/; s/\|(2[0-9]|30)\|/|30|/' >"$LAB/fleet.rows"
+    diff -U 9 - "$LAB/fleet.rows" <<EOF
+servers|by-hand|192.0.2.12:80|192.0.2.12|none|no-ttl,same-address
+servers|one|192.0.2.12:80|192.0.2.12|600|same-address
+servers|three|192.0.2.12:82|192.0.2.12|600|
+servers|two|192.0.2.99:81|192.0.2.12|600|
+servers|web|$(mapped h1 web)|192.0.2.11|30|
+shop|api|$(mapped h1 api)|192.0.2.11|30|
+||<b>"?|192.0.2.12|600|other-key,other-value
+EOF
+    # The age is what etcd counts: its writes.
+    [ "$(jq '.keys[] | select(.container == "by-hand") | .age_writes' "$LAB/fleet.json")" = 2 ]
+    [ "$(jq -r '.keys[] | select(.container == "one") | .lease' "$LAB/fleet.json")" = "$(printf %x "$lease")" ]
+    # A table without control characters, and nothing was written.
+    fleet fleet | tee "$LAB/fleet.table"
+    grep -E '^servers  web +192\.0\.2\.11:[0-9]+ +192\.0\.2\.11 +[0-9]+ writes +[0-9]+ s$' "$LAB/fleet.table"
+    grep -E '^servers  by-hand  .* 2 writes +none +no TTL, same address as another key$' "$LAB/fleet.table"
+    [ "$(tail -n 1 "$LAB/fleet.table")" = "7 keys, 3 with an anomaly" ]
+    run ! grep -P '[\x00-\x08\x0b-\x1f]' "$LAB/fleet.table"
+    [ "$(keys3 /app/ | grep -c ^/app/)" = 7 ]
+    # By another template, {node} names the host.
+    put3 /app/servers/h7/x 192.0.2.17:80 "$lease"
+    [ "$(fleet --key '/app/{service}/{node}/{name}' fleet --json |
+        jq '.keys[] | select(.container == "x") | .host == "h7" and .service == "servers"')" = true ]
+}
+
+@test "fleet works with v2, with more keys than one request takes, without keys, and reports a missing etcd" {
+    local i
+    lab_docker h1 run -d -P --name web app:1
+    slow_agent v2
+    wait_for 10 status_is h1 '.etcd.idle and .etcd.keys == 1'
+    put2 /app/servers/by-hand 203.0.113.9:80
+    fleet --etcd-api v2 fleet --json | tee "$LAB/fleet.json"
+    [ "$(jq --arg web "$(mapped h1 web)" '[.keys[] | [.container, .address, .host, .anomalies, .ttl > 500, has("age_writes")]] ==
+        [["by-hand", "203.0.113.9:80", "203.0.113.9", ["no-ttl"], false, false],
+         ["web", $web, "192.0.2.11", [], true, false]]' "$LAB/fleet.json")" = true ]
+    # 2,500 keys in v3's store, put 100 at a time.
+    for i in {0..24}; do
+        etcd3 kv/txn "$(jq -nc --argjson i "$i" '{success: [range(100) |
+            {request_put: {key: ("/app/many/k\($i * 100 + .)" | @base64), value: ("192.0.2.50:\($i * 100 + .)" | @base64)}}]}')" >/dev/null
+    done
+    [ "$(fleet fleet --json | jq '(.keys | length) == 2500 and .left_out == 0 and .anomalies == 2500 and
+        ([.keys[].container] | unique | length) == 2500')" = true ]
+    clear_keys
+    [ "$(fleet fleet | tail -n 1)" = "0 keys, 0 with an anomaly" ]
+    run fleet --etcd http://127.0.0.1:9 fleet
+    echo "$output"
+    [ "$status" -eq 2 ]
+    [[ $output == "registrator: etcd gave no answer ("* ]]
+    run fleet fleet web
+    [ "$status" -eq 1 ]
+    [ "$output" = "Usage: registrator fleet [--control PATH] [--json | --watch]" ]
 }
 
 # screen ROWS COLUMNS FILE: what a terminal of that size would show of what was written to it.
@@ -238,16 +313,16 @@ shows() {
     screen "$1" "$2" "$LAB/terminal" | tee /dev/stderr | grep -E "$3"
 }
 
-# watch ROWS COLUMNS: on a terminal of its own. The program's number goes to $LAB/watch.pid.
+# watch ROWS COLUMNS [COMMAND]: on a terminal of its own. The program's number goes to $LAB/watch.pid.
 watch() {
     rm -f "$LAB/terminal" "$LAB/watch.pid" "$LAB/watch.status"
     lab_spawn watch "$LAB/terminal" script -qefc "stty rows $1 cols $2; tty >'$LAB/watch.tty'
-        sh -c 'echo \$\$ >$LAB/watch.pid; exec $REGISTRATOR status --watch --control $LAB/h1/control.sock'
+        sh -c 'echo \$\$ >$LAB/watch.pid; exec ${3:-$REGISTRATOR status --watch --control $LAB/h1/control.sock}'
         echo \$? >'$LAB/watch.status'" /dev/null
     wait_for 10 test -s "$LAB/watch.pid"
 }
 
-@test "status --watch: follows, cut to the window; another size; Ctrl-C leaves the terminal as it was" {
+@test "status --watch follows changes, fits the window and its new size, and restores the terminal after Ctrl-C" {
     local i
     slow_agent v3
     for i in 1 2 3 4 5 6 7 8; do
@@ -264,7 +339,7 @@ watch() {
     wait_for 10 shows 10 70 '^… and 4 more$'
     # Taller, and so narrow that the terminal cuts the lines.
     stty -F "$(<"$LAB/watch.tty")" rows 30 cols 40
-    wait_for 10 shows 30 40 '^web8 +registered +/app/ser'
+    wait_for 10 shows 30 40 '^web8 +registered +…pp/ser'
     run ! shows 30 40 'SCROLLED|WRAPPED|more'
     # The agent goes and comes.
     lab_agent_stop h1
@@ -277,10 +352,22 @@ watch() {
     shows 30 40 '^alternate 0, wrap 1, cursor 1$'
 }
 
-@test "status --watch: not on a terminal it is an error that says so" {
+@test "fleet --watch follows etcd without an agent" {
+    put3 /app/servers/one 192.0.2.12:80
+    watch 10 90 "nsenter --net=/run/netns/$LAB_ID-h1 $REGISTRATOR --etcd $(lab_etcd_urls) fleet --watch"
+    wait_for 10 shows 10 90 '^servers  one +192\.0\.2\.12:80 +192\.0\.2\.12 +[0-9]+ writes? +none +no TTL$'
+    put3 /app/servers/two 192.0.2.12:81
+    wait_for 15 shows 10 90 '^servers  two '
+    shows 10 90 '^2 keys, 2 with an anomaly$'
+    kill -INT "$(<"$LAB/watch.pid")"
+    wait_for 10 test -s "$LAB/watch.status"
+    [ "$(<"$LAB/watch.status")" = 0 ]
+}
+
+@test "status --watch without a terminal is an error with a message" {
     slow_agent v3
     run lab_registrator h1 status --watch
     echo "$output"
     [ "$status" -eq 1 ]
-    [[ $output == "registrator: --watch draws on a terminal, and standard output is none"* ]]
+    [[ $output == "registrator: --watch needs a terminal as standard output"* ]]
 }

@@ -11,7 +11,7 @@ NEW=(openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
 TCP=tcp://192.0.2.11:2376
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=90
+    export BATS_TEST_TIMEOUT=240
     lab_up
     lab_host h1 192.0.2.11
     lab_host etcd 192.0.2.2
@@ -70,31 +70,32 @@ complains() {
     said "$1" "$2" 1 && said "$1" "warning: " 1 && ! grep "error: " "$LAB/$1/agent.log" && lab_alive "agent-$1"
 }
 
-@test "Docker over TLS: registers; stop, explain of what has stopped, and status --etcd go that way, too" {
+@test "the agent, stop, explain and status --etcd use Docker over TLS" {
     lab_docker h1 run -d -P --name tls-two app:1
     lab_docker h1 stop tls-two
     secured --resync 3600
     start h1 tls-one app:1
     said h1 "Connected to Docker at $TCP" 1
     run ask explain tls-two
-    [ "$output" = $'tls-two: out, not running (Docker says: exited)\nTo do: Start the container.' ]
+    [ "$output" = $'tls-two: unregistered, not running (Docker says: exited)\nTo do: Start the container.' ]
     run ask status --etcd
     [ "$output" = "Docker, agent and etcd agree: 1 keys of 1 containers." ]
     ask stop --drain 0 tls-one
     gone tls-one
     [ "$(lab_docker h1 inspect -f '{{.State.Status}}' tls-one)" = exited ]
     # Without the client's certificate there is no way.
-    run lab_registrator h1 status --etcd
+    REGISTRATOR_DOCKER=$TCP REGISTRATOR_DOCKER_CA=$LAB/tls/ca.pem run lab_registrator h1 status --etcd
     echo "$output"
     [ "$status" -eq 2 ]
 }
 
 # client N [ARGUMENTS...]: an agent of another host for h1's Docker, with a key of its own for each container.
+# Such a host reaches no container of h1's, and has another address than their ports.
 client() {
     local host=x$1
     lab_host "$host" "192.0.2.2$1"
     shift
-    lab_agent "$host" --node "$host" --ttl "$TTL_S" --key "/app/$host/{name}" --docker "$TCP" "$@"
+    lab_agent "$host" --node "$host" --ttl "$TTL_S" --key "/app/$host/{name}" --docker "$TCP" --ready none "$@"
 }
 
 # turned_away HOST TIMES: h1's Docker has ended as many handshakes of that host's.
@@ -107,7 +108,7 @@ let_in() {
     keys3 "/app/$1/" | grep -xF "/app/$1/$2 $(lab_address "$1"):$(mapped h1 "$2" | cut -d : -f 2)"
 }
 
-@test "Docker over TLS: another CA, no client certificate, expired ones: one line each; in when it is put right" {
+@test "Docker over TLS: each bad certificate causes one log line, and the agent recovers after the repair" {
     local hint="; check --docker-ca, --docker-cert and --docker-key" from="No answer to /_ping from Docker at $TCP:" n
     lab_docker h1 run -d -P --name kept-out app:1
     "${NEW[@]}" -x509 -days 2 -subj "/CN=another CA" -keyout "$LAB/another.key" -out "$LAB/another.pem" 2>/dev/null
@@ -135,7 +136,7 @@ let_in() {
     done
 }
 
-@test "Docker over TLS: its certificate expires, then all are of a new CA, in the files' places: no restart, no event" {
+@test "Docker over TLS: new certificates in the same files need no restart and cause no etcd event" {
     local value pid why="SSL certificate problem: certificate has expired; check --docker-ca, --docker-cert and --docker-key"
     secured
     start h1 rotated app:1
@@ -163,7 +164,7 @@ let_in() {
 
 # ------------------------------------------------------------------------- a real one that hangs
 
-@test "dockerd stopped with SIGSTOP: the keys stay and the agent answers; then what died meanwhile is out" {
+@test "while dockerd hangs, the keys stay and the agent answers; then ended containers are deregistered" {
     local pid
     lab_docker h1 run -d -P --name hung-early app:1
     lab_signal dockerd-h1 STOP
@@ -187,7 +188,7 @@ let_in() {
     events_are hung-early "PUT hung-early $(mapped h1 hung-early)"
 }
 
-@test "a container whose labels are too long for an event is in and out as fast as the others" {
+@test "a container whose labels are too long for an event is registered and deregistered as fast as others" {
     local label options=()
     agent h1 --node h1 --ttl "$TTL_S" --heartbeat 1 --resync 3600
     wait_for 5 said h1 "Connected to Docker"
@@ -198,7 +199,7 @@ let_in() {
     start h1 lengthy "${options[@]}" app:1
     lab_docker h1 kill lengthy
     wait_for 5 gone lengthy
-    said h1 "warning: Docker sent an event of more than 262144 bytes (are a container's labels so long?), listing instead" 1
+    said h1 "warning: Docker sent an event of more than 262144 bytes (are the labels of a container too long?): listing the containers instead" 1
     said h1 "warning: " 1
 }
 
@@ -216,9 +217,9 @@ FAULTS='
     ping      slow&ms=400           1
     ping      stall                 1  No answer to /_ping from Docker at U: unix socket S: Operation timed out
     info      500                   1  No answer to /info from Docker at U: HTTP status 500: {"message":"fault that was asked for"}; trying again
-    info      garbage               1  No answer to /info from Docker at U: what it says has no ID; trying again
-    info      wrong                 1  No answer to /info from Docker at U: what it says has no ID; trying again
-    info      types&member=ID       1  No answer to /info from Docker at U: what it says has no ID; trying again
+    info      garbage               1  No answer to /info from Docker at U: its answer has no ID; trying again
+    info      wrong                 1  No answer to /info from Docker at U: its answer has no ID; trying again
+    info      types&member=ID       1  No answer to /info from Docker at U: its answer has no ID; trying again
     info      truncate              1  No answer to /info from Docker at U: unix socket S: transfer closed with
     info      close                 1  No answer to /info from Docker at U: unix socket S: Empty reply from server
     info      huge                  1  No answer to /info from Docker at U: unix socket S: the answer is too long
@@ -232,34 +233,34 @@ FAULTS='
     list      wrong                 1  No container list from Docker at U: the answer is not a whole list; trying again
     list      truncate              1  No container list from Docker at U: unix socket S: transfer closed with
     list      close                 1  No container list from Docker at U: unix socket S: Empty reply from server
-    list      huge                  1  list has 1 entries of more than 4194304 bytes, passing over them
+    list      huge                  1  list has 1 entries of more than 4194304 bytes, ignoring them
     list      slow&ms=700           0
     list      drip&ms=1             0
-    list      types&member=Id       1  entries that are no containers, passing over them; the first: {
-    list      types&member=Names    1  entries that are no containers, passing over them; the first: {
-    list      types&member=State    1  entries that are no containers, passing over them; the first: {
-    list      types&member=Status   1  entries that are no containers, passing over them; the first: {
-    list      types&member=Ports    1  entries that are no containers, passing over them; the first: {
-    list      types&member=Labels   1  entries that are no containers, passing over them; the first: {
-    inspect   500                   2  trying again and again: Remote I/O error
-    inspect   garbage               2  trying again and again: Bad message
-    inspect   wrong                 2  trying again and again: Bad message
-    inspect   truncate              2  trying again and again: Connection reset by peer
-    inspect   close                 2  trying again and again: Connection reset by peer
-    inspect   huge                  2  trying again and again: Message too long
+    list      types&member=Id       1  entries that are no containers, ignoring them; the first: {
+    list      types&member=Names    1  entries that are no containers, ignoring them; the first: {
+    list      types&member=State    1  entries that are no containers, ignoring them; the first: {
+    list      types&member=Status   1  entries that are no containers, ignoring them; the first: {
+    list      types&member=Ports    1  entries that are no containers, ignoring them; the first: {
+    list      types&member=Labels   1  entries that are no containers, ignoring them; the first: {
+    inspect   500                   2  trying again until it succeeds: Remote I/O error
+    inspect   garbage               2  trying again until it succeeds: Bad message
+    inspect   wrong                 2  trying again until it succeeds: Bad message
+    inspect   truncate              2  trying again until it succeeds: Connection reset by peer
+    inspect   close                 2  trying again until it succeeds: Connection reset by peer
+    inspect   huge                  2  trying again until it succeeds: Message too long
     inspect   slow&ms=700           0
     inspect   drip&ms=1             0
-    inspect   types&member=Id       2  trying again and again: Bad message
-    inspect   types&member=Name     2  trying again and again: Bad message
-    inspect   types&member=State    2  trying again and again: Bad message
-    inspect   types&member=Running  2  trying again and again: Bad message
-    inspect   types&member=Config   2  trying again and again: Bad message
-    inspect   types&member=NetworkSettings  2  trying again and again: Bad message
-    inspect   types&member=Ports    2  trying again and again: Bad message
-    inspect   types&member=Labels   2  trying again and again: Bad message
-    inspect   types&member=Env      2  trying again and again: Bad message
-    events    garbage               1  Docker sent a line that is no event, passing over it and its like: 
-    events    wrong                 1  Docker sent a line that is no event, passing over it and its like: {"Type":7,
+    inspect   types&member=Id       2  trying again until it succeeds: Bad message
+    inspect   types&member=Name     2  trying again until it succeeds: Bad message
+    inspect   types&member=State    2  trying again until it succeeds: Bad message
+    inspect   types&member=Running  2  trying again until it succeeds: Bad message
+    inspect   types&member=Config   2  trying again until it succeeds: Bad message
+    inspect   types&member=NetworkSettings  2  trying again until it succeeds: Bad message
+    inspect   types&member=Ports    2  trying again until it succeeds: Bad message
+    inspect   types&member=Labels   2  trying again until it succeeds: Bad message
+    inspect   types&member=Env      2  trying again until it succeeds: Bad message
+    events    garbage               1  Docker sent a line that is no event, ignoring such lines: 
+    events    wrong                 1  Docker sent a line that is no event, ignoring such lines: {"Type":7,
     events    cut                   +  No events from Docker at U: unix socket S: transfer closed with
     events    drop                  0
     events    stall                 0
@@ -296,12 +297,12 @@ fakes() {
     wait_for 20 fake_keys_are
 }
 
-# fake_agent N: that of engine N. All are in h1's network.
+# fake_agent N: that of engine N. All are in h1's network. The containers have no servers.
 fake_agent() {
     LAB_NETNS=$LAB_ID-h1 lab_spawn "agent-f$1" "$LAB/f$1/agent.log" env -u JOURNAL_STREAM -u INVOCATION_ID \
         "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" --docker "unix://$LAB/f$1/docker.sock" \
         --etcd "$(lab_etcd_urls)" --control "$LAB/f$1/control.sock" --node "f$1" --key "/app/f$1/{name}" \
-        --advertise "198.51.100.$1" --ttl 20 --heartbeat 2 --resync 1
+        --advertise "198.51.100.$1" --ttl 20 --heartbeat 2 --resync 1 --ready none
 }
 
 # fake_keys_are: those of all engines, with no other beside them.
@@ -332,7 +333,7 @@ fault_is_told() {
         curl -sS --unix-socket "$LAB/f$1/control.sock" http://x/status | jq -r .docker.why | tee /dev/stderr | grep -F -e "$text"
 }
 
-@test "whatever an engine answers: no key is lost, none invented, one line says it, and all is right when it ends" {
+@test "no bad answer of an engine loses or adds a key; the log has one line, and the agent recovers" {
     local n lines on kind warnings text
     mapfile -t lines < <(sed '/^ *$/d' <<<"$FAULTS")
     fakes "${#lines[@]}"
@@ -350,7 +351,8 @@ fault_is_told() {
         wait_for 10 fault_is_told "$n" "$on" "$kind" "$warnings" "$text"
     done
     fake /clear
-    wait_for 20 fake_keys_are
+    # An inspect that has failed again and again is tried again after 30 s at the latest.
+    wait_for 40 fake_keys_are
     # Two of each engine's are as they were all the time.
     watch_events "$LAB/events" /app/f | awk '$2 ~ /web-[03]$/' >"$LAB/untouched"
     [ "$(sort -u "$LAB/untouched" | wc -l)" -eq $((2 * N)) ]
@@ -358,7 +360,7 @@ fault_is_told() {
     watch_events "$LAB/events" /app/f | not grep -vE '^(PUT|DELETE) /app/f[0-9]+/(web-[0-3]|new|other)( |$)'
 }
 
-@test "an engine upgraded in place to a newer minimum is asked by the API it has; one that is too old is told apart" {
+@test "the agent uses the API of an upgraded engine, and reports an engine that is too old" {
     local why="No API that is new enough from Docker at unix://$LAB/f2/docker.sock: its newest is 1.21, which is too old"
     why+="; upgrade Docker to 20.10 or newer"
     fakes 3 --names api-%d
@@ -380,4 +382,25 @@ fault_is_told() {
     : >"$LAB/f2/agent.log"
     fake_agent 2
     wait_for 10 complains f2 "$why"
+}
+
+# More inspects than dockerd answers at once: there is no moment at which nothing is asked.
+@test "during a constant change of containers, the agent deletes orphans and registers lasting containers" {
+    local storm
+    fakes 1 --names churn-%d
+    lab_stop agent-f0 KILL
+    fake "/do?verb=rm&name=churn-1"
+    fake "/fault?count=-1&on=inspect&kind=slow&ms=100"
+    fake "/storm?rate=120&seconds=40&kinds=short&open=8&keep=0" >/dev/null 3>&- &
+    storm=$!
+    fake_agent 0
+    orphan_gone() { keys3 | not grep '^/app/f0/churn-1 '; }
+    wait_for 20 orphan_gone
+    fake "/do?verb=run&name=churn-new"
+    new_comes() { keys3 | grep '^/app/f0/churn-new '; }
+    wait_for 10 new_comes
+    kill -0 "$storm"
+    kill "$storm"
+    fake /clear
+    lab_stop fake-docker
 }

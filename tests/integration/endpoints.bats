@@ -13,7 +13,9 @@ TTL_S=10
 
 setup_file() {
     local version n=0
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
+    # The agents are on other hosts than the Docker that they share, and reach no container.
+    export REGISTRATOR_READY=none
     lab_up
     lab_host h1 192.0.2.11
     lab_dockerd h1
@@ -65,10 +67,10 @@ told() {
 
 # chosen HOST API: the log and STATUS say so, with the reason.
 chosen() {
-    said "$1" "Publishing to etcd $2" && told "$1" "STATUS=1 keys of 1 running containers in etcd $2"
+    said "$1" "Registering in etcd $2" && told "$1" "STATUS=1 keys of 1 running containers in etcd $2"
 }
 
-@test "auto takes v3 where there is one, else v2; the log and STATUS say which and why" {
+@test "auto chooses v3 if the server has v3, otherwise v2; the log and STATUS name the API and the reason" {
     local version host keys other
     local -A expected=(
         [0.4]="v2 (0.4.6, auto: too old for v3) at http://"
@@ -110,7 +112,7 @@ refused() {
     said "$1" "warning: $2" 1 && told "$1" "STATUS=etcd is away: $2" && told "$1" READY=1
 }
 
-@test "an etcd that lacks the API that was asked for: one line says what to do; with the right one it goes on" {
+@test "without the requested API, one line has the remedy, and the right API then works" {
     local host
     lab_docker h1 run -d -P --name wrong app:1
     lab_etcd v23 v23 2.3
@@ -121,7 +123,7 @@ refused() {
     ETCD=v34 agent v34 --etcd-api v2
     wait_for 5 refused v23 "etcd 2.3.8 at http://$(lab_address v23):2379 is too old for --etcd-api=v3, which needs 3.3: upgrade it, or use v2"
     wait_for 5 refused v36 "etcd 3.6."
-    said v36 "does not serve the v2 API (HTTP status 404: 404 page not found): start it with --enable-v2 (3.4 and 3.5; 3.6 has it no more), or use --etcd-api=v3" 1
+    said v36 "does not serve the v2 API (HTTP status 404: 404 page not found): start it with --enable-v2 (3.4 and 3.5; etcd 3.6 has no v2 API), or use --etcd-api=v3" 1
     wait_for 5 refused v34 "etcd 3.4.23 at http://$(lab_address v34):2379 does not serve the v2 API"
 
     for host in v23 v36 v34; do
@@ -183,7 +185,7 @@ in_none() {
     [[ -z $(keys3 "/app/servers/$1") ]] && KEYS=keys2 gone "$1"
 }
 
-@test "endpoints that refuse, do not answer or are cut off: the one that works is found and kept" {
+@test "among endpoints that refuse, hang or are cut off, the agent finds and keeps the working one" {
     local since
     lab_host dead 192.0.2.51
     lab_host silent 192.0.2.52
@@ -199,8 +201,8 @@ in_none() {
     lab_docker h1 run -d -P --name found app:1
     two_agents "dead silent cut n1"
     wait_for 20 in_both found
-    said a3 "Publishing to etcd v3 (3.4.23, as set) at http://$(lab_address n1):2379" 1
-    said a2 "Publishing to etcd v2 (3.4.23, as set) at http://$(lab_address n1):2379" 1
+    said a3 "Registering in etcd v3 (3.4.23, as set) at http://$(lab_address n1):2379" 1
+    said a2 "Registering in etcd v2 (3.4.23, as set) at http://$(lab_address n1):2379" 1
     since=$(now_ms)
     # Quicker than any silence lasts: the others are not asked again.
     lab_docker h1 run -d -P --name next app:1
@@ -227,7 +229,7 @@ transfer_to() {
     ETCD=$1 wait_for 5 member_is_leader
 }
 
-@test "a cluster whose member in use dies, hangs or is cut off, and one with a new leader: no event, no key expires" {
+@test "no key changes or expires if the member in use dies, hangs or is cut off, or the leader changes" {
     local since
     lab_etcd_cluster "${MEMBERS[@]}" 3.4
     # The last one is watched, and spared until the end.
@@ -296,7 +298,7 @@ a_leader() {
     return 1
 }
 
-@test "a cluster of etcd 0.4: a follower sends the agent to the leader, whoever that is" {
+@test "a cluster of etcd 0.4: a follower redirects the agent to the present leader" {
     local leader follower since other
     lab_etcd_cluster "${MEMBERS[@]}" 0.4
     leader=$(a_leader)
@@ -308,7 +310,7 @@ a_leader() {
     lab_docker h1 run -d -P --name redirect app:1
     agent a2 --node a2 --ttl "$TTL_S" --heartbeat 1
     wait_for 10 has_key keys2 a2 redirect
-    said a2 "Publishing to etcd v2 (0.4.6, auto: too old for v3) at http://$(lab_address "$follower"):2379" 1
+    said a2 "Registering in etcd v2 (0.4.6, auto: too old for v3) at http://$(lab_address "$follower"):2379" 1
     since=$(now_ms)
     wait_for "$TTL_S" renewed "$since" redirect 2
 

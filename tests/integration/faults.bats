@@ -9,7 +9,7 @@ load ../lib/agent
 TTL_S=5
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=90
+    export BATS_TEST_TIMEOUT=240
     lab_up
     lab_host h1 192.0.2.11
     lab_host h2 192.0.2.12
@@ -62,7 +62,7 @@ told() {
     ((n == ${2:-n} && n > 0))
 }
 
-@test "started before Docker and etcd it is ready, says what it waits for, and registers when they come" {
+@test "started before Docker and etcd, the agent is ready, reports what is missing, and registers later" {
     local why
     lab_docker h1 run -d -P --name early app:1
     lab_dockerd_stop h1
@@ -83,7 +83,7 @@ told() {
     said h1 "warning: " 2
 }
 
-@test "etcd stopped and started, for a moment and for longer than the TTL" {
+@test "the keys are right after etcd stops for a moment, and for longer than the TTL" {
     local away value
     agent_of h1
     start h1 outage-stays app:1
@@ -109,7 +109,7 @@ told() {
     events_are outage-stays "PUT outage-stays $(mapped h1 outage-stays)"
 }
 
-@test "a host cut off for longer than the TTL is out, and back as it is then" {
+@test "a host cut off for longer than the TTL loses its keys, and then registers its present containers" {
     agent_of h1
     start h1 cut-stays app:1
     start h1 cut-goes app:1
@@ -126,7 +126,7 @@ told() {
     [ "$(events cut-goes | grep -c ^PUT)" -eq 1 ]
 }
 
-@test "a write that was given up while the host was cut off is not carried out when it is back" {
+@test "a write abandoned while the host was cut off is not carried out later" {
     local before
     agent_of h1 --ttl 30 --heartbeat 5
     start h1 blink-stays app:1
@@ -137,7 +137,7 @@ told() {
     wait_for 10 said h1 "etcd gave no answer"
     lab_docker h1 rm -f blink-goes
     lab_mend h1
-    wait_for 10 said h1 "Publishing to" 2
+    wait_for 10 said h1 "Registering in" 2
     wait_for 5 keys_are h1
     before=$(events blink-)
     # By then TCP has sent it again, if it still does.
@@ -145,7 +145,7 @@ told() {
     diff <(echo "$before") <(events blink-)
 }
 
-@test "dockerd away for longer than --docker-grace: withdrawn; back: registered" {
+@test "containers are deregistered after --docker-grace without dockerd, and registered after its return" {
     local value begin
     agent_of h1 --docker-grace 2
     start h1 grace app:1
@@ -162,7 +162,7 @@ told() {
     events_are grace "PUT grace $value" "DELETE grace" "PUT grace $value"
 }
 
-@test "dockerd that takes its containers along: their keys go at once, and come back with them" {
+@test "if dockerd ends with its containers, their keys are deleted at once, and written when they start" {
     local value
     agent_of h2
     start h2 along --restart always app:1
@@ -186,7 +186,7 @@ relay_signal_stream() {
     kill -s "$1" "$(pgrep -o -P "$(lab_pid relay)")"
 }
 
-@test "an event stream that hangs: the resync sees what it did not tell, and it is made anew" {
+@test "the resync finds changes that a hanging event stream has not announced, and opens a new stream" {
     local old
     relay
     agent_of h1 --docker tcp://127.0.0.1:2375 --resync 2
@@ -199,7 +199,7 @@ relay_signal_stream() {
     lab_docker h1 run -d -P --name relay-comes app:1
     [ "$(mapped h1 relay-moves)" != "$old" ]
     wait_for 10 keys_are h1
-    wait_for 5 said h1 "connecting anew"
+    wait_for 5 said h1 "connecting to Docker again"
     wait_for 5 said h1 "Connected to Docker" 2
     start h1 relay-after app:1
     relay_signal_stream KILL
@@ -213,7 +213,7 @@ relay_signal_stream() {
     wait_for 10 keys_are h1
 }
 
-@test "stopped with SIGSTOP for longer than the TTL: then all is right, and the dead do not come back" {
+@test "after SIGSTOP for longer than the TTL, the keys are right, and no ended container is registered" {
     # h1's agent does not even hear then what happened meanwhile.
     relay
     agent_of h1 --docker tcp://127.0.0.1:2375 --resync 3600
@@ -236,12 +236,12 @@ relay_signal_stream() {
     heartbeats 2
     keys_are h1 h2
     for host in h1 h2; do
-        said "$host" "time to live of $TTL_S s ended" 1
+        said "$host" "TTL of $TTL_S s ended" 1
         [ "$(events "frozen-goes-$host" | cut -d ' ' -f 1)" = $'PUT\nDELETE' ]
     done
 }
 
-@test "an agent killed for good, a host whose power failed: the keys are gone within the TTL and 2 s" {
+@test "the keys of a killed agent and of a host without power expire within the TTL and 2 s" {
     local killed
     agent_of h1
     agent_of h2
@@ -259,17 +259,17 @@ relay_signal_stream() {
     lab_host_boot h2
 }
 
-@test "the same name on two hosts: the second waits, and has the key within a heartbeat of its going" {
+@test "the same name on two hosts: the second registers within a heartbeat after the first key is gone" {
     local first second
     agent_of h1
     agent_of h2
     start h1 same app:1
     lab_docker h2 run -d -P --name same app:1
     first=$(mapped h1 same) second=$(mapped h2 same)
-    wait_for 5 said h2 "Key /app/servers/same is somebody else's, with value '$first', waiting until it goes" 1
+    wait_for 5 said h2 "Key /app/servers/same belongs to another owner, with value '$first': waiting until it is gone" 1
     heartbeats 4
     events_are same "PUT same $first"
-    said h2 "somebody else's" 1
+    said h2 "belongs to another owner" 1
     run lab_registrator h2 status
     [[ $output == *"same"*"conflict"* ]]
     run lab_registrator h2 explain same
@@ -282,18 +282,18 @@ relay_signal_stream() {
     status_is h2 '.containers[0].state == "registered"'
     # And now the other way round.
     lab_docker h1 start same
-    wait_for 5 said h1 "Key /app/servers/same is somebody else's, with value '$second'"
+    wait_for 5 said h1 "Key /app/servers/same belongs to another owner, with value '$second'"
     lab_docker h2 rm -f same
     wait_for 5 has h1 same
 }
 
-@test "a key written by hand survives whatever the agent and its container do" {
+@test "the agent and its containers never change a key that an operator wrote" {
     local before
     put3 /app/servers/hand "written by hand"
     before=$(meta3 /app/servers/hand)
     agent_of h1 --resync 1
     lab_docker h1 run -d -P --name hand app:1
-    wait_for 5 said h1 "Key /app/servers/hand is somebody else's, with value 'written by hand'"
+    wait_for 5 said h1 "Key /app/servers/hand belongs to another owner, with value 'written by hand'"
     lab_docker h1 restart hand
     lab_docker h1 rename hand hand-other
     wait_for 5 has h1 hand-other
@@ -301,30 +301,30 @@ relay_signal_stream() {
     wait_for 5 gone hand-other
     lab_agent_kill9 h1
     agent_of h1 --resync 1
-    wait_for 5 said h1 "somebody else's" 1
+    wait_for 5 said h1 "belongs to another owner" 1
     heartbeats 2
     lab_docker h1 stop hand
     lab_docker h1 start hand
     wait_for 5 status_is h1 '.containers[0].state == "conflict"'
     lab_docker h1 kill hand
-    wait_for 5 status_is h1 '.containers | all(.state == "out")'
+    wait_for 5 status_is h1 '.containers | all(.state == "unregistered")'
     lab_agent_stop h1
     [ -n "$before" ]
     [ "$(meta3 /app/servers/hand)" = "$before" ]
 }
 
-@test "--on-conflict replace takes the key over, and it is ours then" {
+@test "--on-conflict replace takes the key over and owns it" {
     local value
     put3 /app/servers/replace "written by hand"
     agent_of h1 --on-conflict replace
     start h1 replace app:1
     value=$(mapped h1 replace)
-    said h1 "Key /app/servers/replace is somebody else's, with value 'written by hand', replacing it" 1
+    said h1 "Key /app/servers/replace belongs to another owner, with value 'written by hand': replacing it" 1
     lab_docker h1 stop replace
     wait_for 5 events_are replace "PUT replace written by hand" "PUT replace $value" "DELETE replace"
 }
 
-@test "a key of ours deleted by hand is back after the resync; overwritten, it is left alone and reported" {
+@test "the resync restores a deleted key, and leaves an overwritten key alone and reports it" {
     local value before
     agent_of h1 --resync 2
     start h1 tampered app:1
@@ -332,17 +332,17 @@ relay_signal_stream() {
     del3 /app/servers/tampered
     wait_for 5 events_are tampered "PUT tampered $value" "DELETE tampered" "PUT tampered $value"
     put3 /app/servers/tampered mine
-    wait_for 5 said h1 "Key /app/servers/tampered is somebody else's, with value 'mine'" 1
+    wait_for 5 said h1 "Key /app/servers/tampered belongs to another owner, with value 'mine'" 1
     status_is h1 '.containers[0].state == "conflict" and .containers[0].records[0].holder == "mine"'
     before=$(meta3 /app/servers/tampered)
     heartbeats 3
     lab_docker h1 stop tampered
-    wait_for 5 status_is h1 '.containers | all(.state == "out")'
+    wait_for 5 status_is h1 '.containers | all(.state == "unregistered")'
     [ "$(meta3 /app/servers/tampered)" = "$before" ]
     [ "$(keys3)" = "/app/servers/tampered mine" ]
 }
 
-@test "two hosts of one golden image both have their keys, and the log says so" {
+@test "two hosts with the same machine image both have their keys, and the log reports the clone" {
     # Each lab host has the machine's IDs, as clones do; only --node tells them apart elsewhere.
     [ "$(lab_docker h1 info -f '{{.ID}}')" = "$(lab_docker h2 info -f '{{.ID}}')" ]
     agent_of h1 --node golden --resync 2
@@ -366,7 +366,7 @@ relay_signal_stream() {
     has h2 golden-2
 }
 
-@test "two hosts of one golden image, started together while neither has a key" {
+@test "two hosts with the same machine image start together without keys" {
     agent_of h1 --node golden --resync 2
     agent_of h2 --node golden --resync 2
     heartbeats 2
@@ -380,9 +380,32 @@ relay_signal_stream() {
     has h1 together-1
 }
 
-@test "systemd is told: ready once, alive, reloading, stopping; and SIGTERM keeps the keys" {
+@test "two hosts with the same machine image and container name leave each other's key alone" {
+    local owner=h1 other=h2
+    agent_of h1 --node golden --resync 2
+    agent_of h2 --node golden --resync 2
+    heartbeats 2
+    lab_docker h1 run -d -P --name twin app:1 &
+    lab_docker h2 run -d -P --name twin app:1
+    wait $!
+    wait_for 10 conflict_is_told twin
+    heartbeats 8
+    has h1 twin || owner=h2 other=h1
+    has "$owner" twin
+    # Deregistering the one that waits deletes nothing.
+    lab_docker "$other" rm -f twin
+    heartbeats 2
+    has "$owner" twin
+    events_are twin "PUT twin $(mapped "$owner" twin)"
+}
+
+conflict_is_told() {
+    said h1 "Key /app/servers/$1 belongs to another owner" || said h2 "Key /app/servers/$1 belongs to another owner"
+}
+
+@test "systemd gets ready once, then watchdog, reloading and stopping; SIGTERM keeps the keys" {
     local -x LAB_AGENT_WRAPPER="env WATCHDOG_USEC=1000000"
-    agent_of h1
+    agent_of h1 --ttl 60
     start h1 notify app:1
     wait_for 5 told READY=1
     wait_for 5 told "STATUS=1 keys of 1 running containers"
@@ -411,7 +434,7 @@ reload() {
     wait_for 5 said h1 "Settings read again" "${1:-1}"
 }
 
-@test "SIGHUP: another template, prefix, address or TTL moves the keys at once, without a gap" {
+@test "SIGHUP with another template, prefix, address or TTL moves the keys at once without a gap" {
     local value other lease
     settings "ttl = 10" "heartbeat = 1"
     agent h1 --node h1 --config "$LAB/h1/registrator.conf"
@@ -462,7 +485,7 @@ granted_ttl() {
     leases3 | grep "^$lease $1 "
 }
 
-@test "SIGHUP with bad settings keeps the old ones, and says the line and the reason once" {
+@test "SIGHUP with bad settings keeps the old settings, and logs the line and the reason once" {
     settings "ttl = 10"
     agent h1 --node h1 --config "$LAB/h1/registrator.conf"
     start h1 kept app:1

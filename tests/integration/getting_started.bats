@@ -5,7 +5,7 @@
 # In the place of what cannot be had here:
 # - docker1's and docker2's packages: dockerd and compiler are those of this machine, which has the packages;
 # - the build runs here, once, and installs into the disk that both are booted from;
-# - confd is not downloaded, but taken from build/tools;
+# - confd is not downloaded, but taken from build/tools, and so its checksum is another;
 # - the image "nginx" is app:1, which answers HTTP as well.
 # In what is printed, ports, IDs, leases and times count as equal, and so do etcd's versions. The container that a
 # machine itself is, is left out.
@@ -52,8 +52,8 @@ blocks() {
 
 # What differs from run to run.
 normalise() {
-    sed -E -e '/^machine /d' -e 's/^([A-Z]+) +(STATE) +/\1  \2  /' -e 's/:[0-9]{4,5}( check)?( |$)/:PORT\1\2/' \
-        -e 's/\([0-9a-f]{12}\)/(ID)/' -e 's/lease [0-9a-f]+…?/lease ID/' -e 's/took = .*/took = TIME/' \
+    sed -E -e '/^machine /d' -e 's/^([A-Z]+) +(STATE) +/\1  \2  /' -e 's/:[0-9]{4,5}( check)?( |$)/:PORT\1\2/g' \
+        -e 's/\([0-9a-f]{12}\)/(ID)/' -e 's/lease [0-9a-f]+…?/lease ID/' -e 's/took = .*/took = TIME/' -e 's/^[0-9-]+T[0-9:.]+Z /TIME /' \
         -e 's/\(3\.[0-9.]+,/(VERSION,/'
 }
 
@@ -95,7 +95,8 @@ run_on() {
         lab_in switch bash -euo pipefail "$script"
         return
     fi
-    sed 's#^curl -fLo /usr/local/bin/confd https://.*#cp /usr/local/lib/confd /usr/local/bin/confd#' "$script" |
+    sed -e 's#^curl -fLo /usr/local/bin/confd https://.*#cp /usr/local/lib/confd /usr/local/bin/confd#' \
+        -e 's#^echo .*sha256sum -c$#true#' "$script" |
         { echo "cd $SOURCE"; cat; } | machine_shell "$host"
 }
 
@@ -105,7 +106,7 @@ prints() {
     diff -U 100 --label page --label printed <(normalise <"$expected") <(run_on "$@" 2>&1 | normalise)
 }
 
-@test "docs/getting-started.md does what it says" {
+@test "the steps of docs/getting-started.md have the results that the page shows" {
     local host n i hosts script built=
     for host in "${!ADDRESSES[@]}"; do
         grep -q "^| \`$host\` | ${ADDRESSES[$host]} |" "$PAGE"

@@ -9,7 +9,7 @@ load ../lib/machine
 AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=180
+    export BATS_TEST_TIMEOUT=240
 }
 
 setup() {
@@ -50,18 +50,18 @@ tries_reach() {
     (($(wc -l <"$LAB/tries") >= $1))
 }
 
-@test "at rest nothing is said: not of lists, not of heartbeats" {
+@test "an idle agent logs nothing: no lists and no heartbeats" {
     local before
     agent h1 --ttl 5 --heartbeat 1 --resync 1 --listen 127.0.0.1:9100
     start h1 web app:1
     before=$(lines)
     # Each list is followed by an audit.
-    wait_for 20 counts 'registrator_etcd_requests_total{operation="audit",outcome="ok"}' 4
+    wait_for 20 counts 'registrator_etcd_requests_total{operation="resync",outcome="ok"}' 4
     wait_for 20 counts 'registrator_etcd_requests_total{operation="heartbeat",outcome="ok"}' 3
     [ "$(lines)" -eq "$before" ]
 }
 
-@test "an outage of etcd is two lines, however often it is tried again" {
+@test "an outage of etcd causes two log lines, independent of the number of retries" {
     local before tries
     agent h1 --ttl 5 --heartbeat 1 --listen 127.0.0.1:9100
     start h1 web app:1
@@ -77,13 +77,13 @@ tries_reach() {
     [ "$(lines)" -eq $((before + 1)) ]
     lab_etcd_start e1
     wait_for 10 has h1 late
-    wait_for 5 said h1 "Registered: /app/servers/late" 1
+    wait_for 5 said h1 "Key /app/servers/late registered" 1
     # It is back, and what changed meanwhile: of the lease, which may have ended, nothing or one more.
     [ "$(lines)" -eq $((before + 3)) ]
-    said h1 "Publishing to etcd" 2
+    said h1 "Registering in etcd" 2
 }
 
-@test "started while etcd is away: one line, however often it is tried again" {
+@test "a start without etcd causes one log line, independent of the number of retries" {
     local before
     lab_etcd_stop e1
     agent h1 --ttl 5 --heartbeat 1 --listen 127.0.0.1:9100
@@ -95,7 +95,7 @@ tries_reach() {
 }
 
 # Nobody answers, and each of the agent's tries leaves a line in "tries".
-@test "an outage of Docker is two lines, however often it is tried again" {
+@test "an outage of Docker causes two log lines, independent of the number of retries" {
     local before
     agent h1 --ttl 5
     start h1 web app:1
@@ -115,7 +115,7 @@ tries_reach() {
 }
 
 # It takes the connection, tells events, and has no list: what a proxy with half of the rights does.
-@test "an engine that gives no list is one line, however often it is tried again" {
+@test "an engine that gives no list causes one log line, independent of the number of retries" {
     agent h1 --ttl 5
     start h1 web app:1
     lab_dockerd_stop h1
@@ -151,16 +151,16 @@ HALF
     start h1 web app:1
     lab_docker h1 stop -t 1 web
     wait_for 5 gone web
-    grep -E '^level=info msg="Registered: /app/servers/web = 192.0.2.11:[0-9]+" event="registered" container="web" id="[0-9a-f]{64}" key="/app/servers/web"$' \
+    grep -E '^level=info msg="Key /app/servers/web registered: 192.0.2.11:[0-9]+" event="registered" container="web" id="[0-9a-f]{64}" key="/app/servers/web"$' \
         "$LAB/h1/agent.log"
-    grep -E '^level=info msg="Withdrawn: /app/servers/web" event="withdrawn" container="web" ' "$LAB/h1/agent.log"
+    grep -E '^level=info msg="Key /app/servers/web deregistered" event="deregistered" container="web" ' "$LAB/h1/agent.log"
     run grep -vE '^level=(error|warning|notice|info|debug)( [a-z]+="([^"\\]|\\.)*")+$' "$LAB/h1/agent.log"
     echo "$output"
     [ "$status" -eq 1 ]
 }
 
 # The user that etcd knows, with v3 for a token, with v2 in each request.
-@test "no secret is in the log, not at debug either" {
+@test "the log contains no secret at any level, including debug" {
     local api secret=vErySecret-7f3a token
     etcd3 auth/user/add '{"name":"root","password":"root"}'
     etcd3 auth/role/add '{"name":"root"}'
@@ -188,7 +188,7 @@ HALF
         lab_etcd_stop e1
         wait_for 5 said h1 "etcd gave no answer"
         lab_etcd_start e1
-        wait_for 10 said h1 "Publishing to etcd" 2
+        wait_for 10 said h1 "Registering in etcd" 2
         run grep -F -e "$secret" -e "$(printf %s "agent:$secret" | base64)" -e "$(printf %s "$secret" | base64)" \
             "$LAB/h1/agent.log"
         echo "$output"
@@ -204,7 +204,7 @@ HALF
 # journal_has ID-NAME FIELD=VALUE...: an entry of that MESSAGE_ID has these.
 journal_has() {
     local id
-    id=$(sed -n "s/.*\[LOG_EVENT_$1\] = .*\"\([0-9a-f]\{32\}\)\".*/\1/p" "$LAB_TOP/registrator/log.c")
+    id=$(sed -n "s/.*\[LOG_EVENT_$1\] = .*\"\([0-9a-f]\{32\}\)\".*/\1/p" "$LAB_TOP/registrator/base/log.c")
     shift
     machine_in h1 journalctl -o json "MESSAGE_ID=$id" "$@" | jq -se --arg id "$id" 'length > 0 and
         all(.MESSAGE_ID == $id and ._SYSTEMD_UNIT == "registrator.service" and (.PRIORITY | tonumber) <= 6)'
@@ -237,7 +237,7 @@ machine_runs_agent() {
     wait_for 5 journal_has CONFLICT CONTAINER_NAME=theirs "CONTAINER_ID=$id" REGISTRATOR_KEY=/app/servers/theirs PRIORITY=4
     id=$(lab_docker h1 inspect -f '{{.Id}}' web)
     lab_docker h1 stop -t 1 web
-    wait_for 5 journal_has WITHDRAWN CONTAINER_NAME=web "CONTAINER_ID=$id" REGISTRATOR_KEY=/app/servers/web PRIORITY=6
+    wait_for 5 journal_has DEREGISTERED CONTAINER_NAME=web "CONTAINER_ID=$id" REGISTRATOR_KEY=/app/servers/web PRIORITY=6
     revoke3 "$(leases3 | awk '{ print $1 }')"
     wait_for 15 journal_has LEASE_LOST PRIORITY=4
     lab_etcd_stop e1
@@ -249,4 +249,16 @@ machine_runs_agent() {
     wait_for 10 journal_has DOCKER_LOST PRIORITY=4
     # No line of the agent's is without its identifier.
     [ "$(machine_in h1 journalctl -o json _SYSTEMD_UNIT=registrator.service _TRANSPORT=journal | jq -r .SYSLOG_IDENTIFIER | sort -u)" = registrator ]
+}
+
+@test "a log without a reader does not end the agent" {
+    printf '#!/bin/bash\nexec env --default-signal=PIPE "$@" 2> >(exec true)\n' >"$LAB/unread"
+    chmod +x "$LAB/unread"
+    LAB_AGENT_WRAPPER=$LAB/unread lab_agent h1 --log-level debug
+    lab_docker h1 run -d -P --name unread app:1
+    wait_for 10 status_knows unread
+    lab_alive agent-h1
+}
+status_knows() {
+    lab_registrator h1 status --json | jq -e --arg name "$1" 'any(.containers[]; .name == $name)'
 }

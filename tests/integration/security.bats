@@ -4,6 +4,7 @@
 
 bats_require_minimum_version 1.8.0
 load ../lib/lab
+load ../lib/lb
 load ../lib/machine
 
 AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
@@ -11,12 +12,13 @@ PAGE=$LAB_TOP/SECURITY.md
 SOCKET=/run/docker-get/docker.sock
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=180
+    export BATS_TEST_TIMEOUT=240
 }
 
 setup() {
     lab_up
     lab_host etcd 192.0.2.2
+    lab_host lb 192.0.2.3
     lab_host h1 192.0.2.11
     lab_dockerd h1
     lab_image h1 app:1
@@ -70,7 +72,7 @@ registered_in_machine() {
     machine_in h1 /usr/local/bin/registrator status | grep "^$1  *registered"
 }
 
-@test "SECURITY.md's proxy: the agent works through it, and nothing but its questions passes" {
+@test "SECURITY.md's proxy lets the agent's requests pass, and no others" {
     local root=$LAB/machine id pid
     machine_skip_without_image
     lab_etcd e1 etcd 3.4
@@ -119,16 +121,15 @@ registered_in_machine() {
     refused GET "//v1.41/containers/json" --path-as-is
     refused GET /_ping -H 'Connection: Upgrade' -H 'Upgrade: h2c'
 
-    # What the page says of "registrator stop", and what to do in its place.
+    # What the page says of "registrator stop".
     run machine_in h1 /usr/local/bin/registrator stop --drain 0 web1
     echo "$output"
     [ "$status" -eq 2 ]
     [[ $output == *"403"* ]]
-    machine_in h1 /usr/local/bin/registrator drain web1
-    lab_docker h1 stop web1
+    [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web1)" = true ]
+    machine_in h1 /usr/local/bin/registrator --docker unix:///run/docker.sock stop --drain 0 web1
+    [ "$(lab_docker h1 inspect -f '{{.State.Running}}' web1)" = false ]
     lab_docker h1 start web1
-    wait_for 10 eval 'machine_in h1 /usr/local/bin/registrator explain web1 | grep drained'
-    machine_in h1 /usr/local/bin/registrator undrain web1
     wait_for 10 registered_in_machine web1
 }
 
@@ -174,7 +175,7 @@ holds() {
     etcd_as confd get "$1" | grep '^192.0.2.11:'
 }
 
-# agent_does_all: registers, renews, moves, withdraws, finds again.
+# agent_does_all: registers, renews, moves, deregisters, finds again.
 agent_does_all() {
     agent_as registrator /app --node h1
     lab_docker h1 run -d -P --name web1 app:1
@@ -198,12 +199,51 @@ says() {
     grep -F "$1" "$LAB/h1/agent.log"
 }
 
-@test "SECURITY.md's role for v3: it is all that the agent needs, and allows nothing else" {
+# confd_reads VERSION...: with the page's user, each confd renders each pair of etc/confd, and sees the changes.
+confd_reads() {
+    local confd pair user watch
+    user=(-basic-auth -username confd -password "$(<"$LAB/secrets/confd.password")")
+    lab_docker h1 run -d -P --name web1 app:1
+    lab_docker h1 run -d -P --name db1 -l SERVICE_NAME=tcp-5432 app:1
+    agent_as registrator /app --node h1
+    wait_for 10 holds /app/servers/web1
+    wait_for 10 holds /app/tcp-5432/db1
+    for confd in "$@"; do
+        for pair in haproxy haproxy-services haproxy-hosts haproxy-tcp nginx nginx-services; do
+            echo "confd $confd, $pair"
+            LB_API=$API LB_CONFD=$confd lb_setup lb "$pair"
+            rm -f "$LAB/lb/haproxy.cfg" "$LAB/lb/nginx/conf.d/app.conf"
+            LB_API=$API LB_CONFD=$confd lb_render lb "${user[@]}" || {
+                tail -n 3 "$LAB/lb/confd.log"
+                return 1
+            }
+            # That pair has keys of another form; confd fails if it may not read them.
+            [[ $pair == haproxy-hosts ]] || grep -E '192\.0\.2\.11:[0-9]' "$(_lb_config lb "${pair%%-*}")"
+        done
+        # Without -basic-auth, the user counts for nothing.
+        ! LB_API=$API LB_CONFD=$confd lb_render lb "${user[@]:1}" || return
+        tail -n 3 "$LAB/lb/confd.log" | grep -iE 'user name is empty|requires user authentication|insufficient credentials'
+    done
+    # And it sees changes; with v2, it would miss some if it watched.
+    watch=(-watch)
+    [[ $API == v3 ]] || watch=(-interval 1)
+    LB_API=$API LB_CONFD=${*: -1} lb_setup lb haproxy-services
+    LB_API=$API LB_CONFD=${*: -1} lb_confd lb "${user[@]}" "${watch[@]}"
+    wait_for 10 eval 'lb_servers lb | grep web1'
+    lab_docker h1 rm -f web1
+    wait_for 10 not eval 'lb_servers lb | grep web1'
+    lb_confd_stop lb
+    lab_docker h1 rm -f db1
+    lab_agent_stop h1
+}
+
+@test "SECURITY.md's role for v3 is sufficient for the agent, and allows nothing else" {
     local version
     API=v3
     for version in 3.4 3.6; do
         allow "$version"
         agent_does_all
+        confd_reads 0.16 0.30
         may_not registrator put /other/key x
         may_not registrator get / --prefix
         may_not registrator user list
@@ -212,7 +252,7 @@ says() {
         : >"$LAB/h1/agent.log"
         lab_docker h1 run -d -P --name web1 app:1
         agent_as registrator /other
-        wait_for 10 says "grant the user's role readwrite on the keys' prefix"
+        wait_for 10 says "grant the user's role readwrite on the key's prefix"
         lab_agent_stop h1
         lab_docker h1 rm -f web1
         lab_etcd_stop e1
@@ -221,12 +261,13 @@ says() {
     done
 }
 
-@test "SECURITY.md's role for v2: it is all that the agent needs, and allows nothing else" {
+@test "SECURITY.md's role for v2 is sufficient for the agent, and allows nothing else" {
     local version
     API=v2
     for version in 2.3 3.4; do
         allow "$version"
         agent_does_all
+        confd_reads 0.16
         may_not registrator set /other/key x
         may_not registrator ls /
         may_not confd set /app/servers/web1 x

@@ -8,7 +8,7 @@ load ../lib/agent
 AGENT=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=90
+    export BATS_TEST_TIMEOUT=240
     lab_up
     lab_host h1 192.0.2.11
     lab_host etcd 192.0.2.2
@@ -61,23 +61,25 @@ check_file() {
     run --separate-stderr "$AGENT" --help
     [ "$status" -eq 0 ]
     [ -z "$stderr" ]
-    [[ $output == *"status [--json"*"--config FILE"*"--dry-run"*"Exit status: 0 done, 1 bad settings or usage, 2 "* ]]
-    for key in docker etcd key value service advertise node ttl heartbeat resync docker-grace ports explicit \
+    [[ $output == *"status [--json"*"--config FILE"*"--dry-run"*"Exit status: 0 no error; 1 error in the settings or the command line; 2 "* ]]
+    for key in docker etcd key value service advertise node ttl heartbeat resync docker-grace ports explicit only \
         on-conflict control listen log-level; do
         [[ $output == *$'\n'"  --$key"* ]]
     done
     run --separate-stderr "$AGENT" --version
     [ "$status" -eq 0 ]
-    [[ $output =~ ^registrator\ [0-9]+\.[0-9]+ ]]
+    [[ ${lines[0]} =~ ^registrator\ [0-9]+\.[0-9]+ ]]
+    # Without an address from the packager it is a page of "make install".
+    [[ ${lines[1]} == 'Home page: '*/registrator/README.md ]]
 }
 
-@test "--check-config: the file that comes along is good" {
+@test "--check-config accepts the installed file" {
     run --separate-stderr "$AGENT" --config "$LAB_TOP/etc/registrator.conf" --check-config
     [ "$status" -eq 0 ]
     [ -z "$stderr" ]
 }
 
-@test "--check-config: bad settings are told with file, line and reason" {
+@test "--check-config reports bad settings with file, line and reason" {
     local text line expected n=0
     while IFS='|' read -r text line expected; do
         check_file "$text"
@@ -90,7 +92,9 @@ check_file() {
     done <<'TABLE'
 [registry]\nttl = 3\n|2|[registry] ttl: '3': must be a whole number from 5 to 86400
 [registry]\nttl = ten\n|2|[registry] ttl: 'ten': must be a whole number
-[registry]\n\nkey = app/{name}\n|3|[registry] key: 'app/{name}': must begin with a slash
+[registry]\n\nkey = {service}/{name}\n|3|[registry] key: '{service}/{name}': must begin with text
+[layout dns]\nvalue = x\n|1|[layout dns]: needs a key
+[layout dns]\nkey = /app/{service}/{name}\n|2|another layout has the same key template
 [registry]\nkey = /app/{service}\n|2|must contain {name} or {id}
 [registry]\nkey = /app/{nome}\n|2|{nome}
 [registry]\nvalue = {address\n|2|[registry] value: '{address'
@@ -99,13 +103,14 @@ check_file() {
 [registry]\nttl = 10\nttl = 20\n|3|[registry] ttl: set already in line 2
 [registry]\nttl = 10\nheartbeat = 6\n|3|[registry] heartbeat: 6 s is more than half of the TTL (10 s)
 [registry]\nexplicit = maybe\n|2|'maybe': must be yes or no
+[registry]\nonly = a,,b\n|2|[registry] only: 'a,,b': must be LABEL or LABEL=VALUE
 [registry]\nadvertise = 0.0.0.0\n|2|must be an address that others can reach
 [registry]\non_conflict = fight\n|2|must be one of wait|replace
 [registry] ttl = 4\n|1|text after [section]
 ttl = 10\n|1|there is no such setting
 just words\n|1|neither [section] nor key = value
 [etcd]\nendpoints = ftp://192.0.2.2\n|2|must be http://HOST:PORT or https://HOST:PORT
-[etcd]\napi = v4\n|2|must be one of auto|v3|v2|v2,v3
+[etcd]\napi = v4\n|2|must be one of auto|v3|v2
 [etcd]\nendpoints = https://192.0.2.2\nca = /no/such.pem\n|3|[etcd] ca: cannot read /no/such.pem: No such file or directory
 [etcd]\nuser = me\n|2|[etcd] user: needs --etcd-password-file too
 [docker]\nurl = /var/run/docker.sock\n|2|must be unix:///PATH or tcp://HOST:PORT
@@ -113,7 +118,7 @@ just words\n|1|neither [section] nor key = value
 [agent]\ncontrol = control.sock\n|2|must be an absolute path
 [agent]\nlisten = 9100\n|2|must be ADDRESS:PORT
 TABLE
-    ((n == 24))
+    ((n == 27))
     run "$AGENT" --config "$LAB/none.conf" --check-config
     [ "$status" -eq 1 ]
     [ "$output" = "error: $LAB/none.conf: cannot read the settings: No such file or directory" ]
@@ -124,41 +129,41 @@ TABLE
     [[ $stderr == "error: $LAB/bad.conf:2: [registry] ttl: '3': must be"* ]]
 }
 
-@test "command line before environment before file before default" {
+@test "the command line overrides the environment, the file and the defaults, in this order" {
     local key=/app/servers/order
     lab_docker h1 run -d -P --name order app:1
     local value
     value=$(mapped h1 order)
     # services FILE-ENVIRONMENT-LINE…: which one wins.
     dry_run --config /dev/null
-    [ "$output" = "put $key $value" ]
+    [ "$output" = "register $key $value" ]
     printf '[registry]\nservice = file\n' >"$LAB/order.conf"
     dry_run --config "$LAB/order.conf"
-    [ "$output" = "put /app/file/order $value" ]
+    [ "$output" = "register /app/file/order $value" ]
     REGISTRATOR_CONFIG=$LAB/order.conf dry_run
-    [ "$output" = "put /app/file/order $value" ]
+    [ "$output" = "register /app/file/order $value" ]
     REGISTRATOR_SERVICE=environment dry_run --config "$LAB/order.conf"
-    [ "$output" = "put /app/environment/order $value" ]
+    [ "$output" = "register /app/environment/order $value" ]
     REGISTRATOR_REGISTRY_SERVICE=environment dry_run --config "$LAB/order.conf"
-    [ "$output" = "put /app/environment/order $value" ]
+    [ "$output" = "register /app/environment/order $value" ]
     REGISTRATOR_SERVICE=environment dry_run --config "$LAB/order.conf" --service line
-    [ "$output" = "put /app/line/order $value" ]
+    [ "$output" = "register /app/line/order $value" ]
     # A bad value is told by where it stands.
     REGISTRATOR_TTL=3 foreground h1 --check-config --config "$LAB/order.conf"
     [ "$status" -eq 1 ]
     [[ $stderr == "error: REGISTRATOR_TTL: '3': must be"* ]]
 }
 
-@test "--docker comes from DOCKER_HOST where nothing else is said" {
+@test "DOCKER_HOST is the default of --docker" {
     lab_docker h1 run -d -P --name host app:1
     DOCKER_HOST=unix://$LAB/h1/docker.sock run --separate-stderr lab_in h1 \
         "$AGENT" --config /dev/null --node h1 --etcd "$(lab_etcd_urls)" --dry-run
     echo "$stderr"
     [ "$status" -eq 0 ]
-    [ "$output" = "put /app/servers/host $(mapped h1 host)" ]
+    [ "$output" = "register /app/servers/host $(mapped h1 host)" ]
 }
 
-@test "templates, labels and variables of containers make the keys" {
+@test "templates, labels and variables of containers determine the keys" {
     local value ip
     lab_docker h1 run -d -P --name meta app:1
     lab_docker h1 run -d -P --name meta-label -l SERVICE_NAME=shop -l SERVICE_TAGS=a,b app:1
@@ -168,7 +173,7 @@ TABLE
     # Whatever a stranger writes into it, no key leaves the prefix.
     lab_docker h1 run -d -P --name meta-evil -l SERVICE_NAME=../../etc app:1
     dry_run --config /dev/null
-    planned() { grep -xF "put $1" <<<"$output"; }
+    planned() { grep -xF "register $1" <<<"$output"; }
     planned "/app/servers/meta $(mapped h1 meta)"
     planned "/app/shop/meta-label $(mapped h1 meta-label)"
     planned "/app/shop/meta-variable $(mapped h1 meta-variable)"
@@ -178,7 +183,7 @@ TABLE
 
     dry_run --config /dev/null --explicit
     [[ $output == *meta-label* && $output == *meta-variable* && $output != *"/meta "* ]]
-    value='{"a":"{address}","p":{port},"c":{container_port},"n":"{node}","i":"{image}","t":"{label:SERVICE_TAGS}"}'
+    value='{"a":"{address}","p":{port},"c":{container_port},"n":"{node}","i":"{image}","t":{label:SERVICE_TAGS|json}}'
     dry_run --config /dev/null --service all --value "$value"
     value=$(mapped h1 meta-label)
     planned "/app/shop/meta-label {\"a\":\"192.0.2.11\",\"p\":${value##*:},\"c\":80,\"n\":\"h1\",\"i\":\"app\",\"t\":\"a,b\"}"
@@ -191,7 +196,7 @@ revision() {
     etcd3 kv/range "{\"key\":\"$(_b64 /)\"}" | jq -r .header.revision
 }
 
-@test "--dry-run prints what it would do, and writes nothing" {
+@test "--dry-run prints what the agent would do, and writes nothing" {
     local before leases
     put3 /app/servers/dry-held "written by hand"
     agent_of h1
@@ -205,16 +210,16 @@ revision() {
     dry_run --config /dev/null --ttl 10
     # What is right already is no line.
     diff - <(sort <<<"$output") <<EXPECTED
-delete /app/servers/dry-gone
-held /app/servers/dry-held $(mapped h1 dry-held) (there now: written by hand)
-put /app/servers/dry-new $(mapped h1 dry-new)
+conflict /app/servers/dry-held $(mapped h1 dry-held) (there now: written by hand)
+deregister /app/servers/dry-gone
+register /app/servers/dry-new $(mapped h1 dry-new)
 EXPECTED
     [ "$(revision)" = "$before" ]
     [ "$(leases3)" = "$leases" ]
-    [ ! -e "$LAB/h1/drained" ]
+    [ -z "$(find "$LAB/h1" -name "*.state")" ]
 }
 
-@test "--dry-run without Docker or etcd says so and ends with 2" {
+@test "--dry-run without Docker or etcd prints the error and ends with status 2" {
     foreground h1 --config /dev/null --dry-run --docker "unix://$LAB/none.sock"
     [ "$status" -eq 2 ]
     [[ $stderr == *"$LAB/none.sock: No such file or directory; is the Docker engine running"* ]]
@@ -223,7 +228,7 @@ EXPECTED
     [[ $stderr == *"etcd gave no answer (http://192.0.2.2:2399: Connection refused)"* ]]
 }
 
-@test "unknown commands and options, and a command without an agent" {
+@test "unknown commands and options, and a command without an agent, are errors" {
     foreground h1 frobnicate
     [ "$status" -eq 1 ]
     [ "$stderr" = "error: There is no command 'frobnicate'; see registrator --help" ]
@@ -239,7 +244,7 @@ EXPECTED
     [ -z "$output" ]
 }
 
-@test "SIGTERM and SIGINT end it with 0" {
+@test "SIGTERM and SIGINT end the agent with status 0" {
     local signal pid
     for signal in TERM INT; do
         : >"$LAB/h1/agent.log"
@@ -247,14 +252,14 @@ EXPECTED
         nsenter --net="/run/netns/$LAB_ID-h1" "$AGENT" --config /dev/null --docker "unix://$LAB/h1/docker.sock" \
             --etcd "$(lab_etcd_urls)" --control "$LAB/h1/control.sock" --node h1 2>"$LAB/h1/agent.log" 3>&- &
         pid=$!
-        wait_for 10 said h1 "Publishing to etcd"
+        wait_for 10 said h1 "Registering in etcd"
         kill -s "$signal" "$pid"
         wait "$pid"
         said h1 "ending; the keys stay in etcd for up to 30 s" 1
     done
 }
 
-@test "Docker over TCP" {
+@test "the agent uses Docker over TCP" {
     LAB_NETNS=$LAB_ID-h1 lab_spawn relay-docker "$LAB/relay.log" \
         socat TCP-LISTEN:2375,bind=127.0.0.1,fork,reuseaddr "UNIX-CONNECT:$LAB/h1/docker.sock"
     agent_of h1 --docker tcp://127.0.0.1:2375
@@ -264,16 +269,16 @@ EXPECTED
     wait_for 5 said h1 "from Docker at tcp://127.0.0.1:2375: http://127.0.0.1:2375: " 1
 }
 
-@test "the address: of the route to etcd, as set, of an interface and following it" {
+@test "the address comes from the route to etcd, from the setting, or from an interface and its changes" {
     lab_docker h1 run -d -P --name address app:1
     local port
     port=$(mapped h1 address)
     port=${port##*:}
     dry_run --config /dev/null
-    [ "$output" = "put /app/servers/address 192.0.2.11:$port" ]
+    [ "$output" = "register /app/servers/address 192.0.2.11:$port" ]
     [[ $stderr == *"Advertising 192.0.2.11 (source address of the route to 192.0.2.2)"* ]]
     dry_run --config /dev/null --advertise 203.0.113.5
-    [ "$output" = "put /app/servers/address 203.0.113.5:$port" ]
+    [ "$output" = "register /app/servers/address 203.0.113.5:$port" ]
 
     lab_in h1 ip link add name lan7 type bridge
     lab_in h1 ip address add 198.51.100.9/24 dev lan7
@@ -288,7 +293,7 @@ EXPECTED
     lab_in h1 ip link del lan7
 }
 
-@test "a host without an address to advertise says so, and registers when it gets one" {
+@test "an agent without an address logs this, and registers when the host gets an address" {
     lab_host bare 192.0.2.13
     lab_dockerd bare
     lab_image bare app:1
@@ -302,7 +307,7 @@ EXPECTED
 
     agent_of bare --etcd http://127.0.0.1:2379
     wait_for 5 said bare "set --advertise to this host's address or interface"
-    wait_for 5 said bare "Publishing to etcd"
+    wait_for 5 said bare "Registering in etcd"
     run lab_registrator bare explain bare
     [[ $output == *"no address"* ]]
     heartbeats 2
@@ -321,7 +326,7 @@ lives() {
     lab_alive "agent-$1"
 }
 
-@test "Docker's socket is missing, or forbidden: one line says what to do, and it goes on" {
+@test "if Docker's socket is missing or forbidden, one line has the remedy, and the agent then continues" {
     local unprivileged=(setpriv --reuid=65534 --regid=65534 --clear-groups) socket=$LAB/h1/docker.sock
     lab_docker h1 run -d -P --name socket app:1
     agent_of h1 --docker "unix://$LAB/h1/other.sock"
@@ -358,7 +363,7 @@ refused() {
     lab_alive agent-h1
 }
 
-@test "etcd refuses, is too old, is none: one line says what to do, and it goes on" {
+@test "if etcd refuses, is too old, or is no etcd, one line has the remedy, and the agent then continues" {
     lab_docker h1 run -d -P --name refused app:1
     refused "etcd gave no answer (http://192.0.2.2:2399: Connection refused): is it running, and is --etcd right?" \
         --etcd http://192.0.2.2:2399
@@ -377,13 +382,13 @@ refused() {
     wait_for 5 has h1 refused
 }
 
-@test "a second agent on the host says that the control socket is taken" {
+@test "a second agent on the host reports that the control socket is in use" {
     agent_of h1
-    wait_for 5 said h1 "Publishing to etcd"
+    wait_for 5 said h1 "Registering in etcd"
     lab_host second 192.0.2.14
     agent second --node second --config /dev/null --docker "unix://$LAB/h1/docker.sock" \
         --control "$LAB/h1/control.sock"
     wait_for 5 said second "warning: Another agent has the control socket $LAB/h1/control.sock" 1
-    wait_for 5 said second "Publishing to etcd"
+    wait_for 5 said second "Registering in etcd"
     status_is h1 '.node == "h1"'
 }

@@ -5,7 +5,7 @@ bats_require_minimum_version 1.8.0
 load ../lib/lab
 
 setup_file() {
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
     lab_up
     for n in 2 3 4; do
         lab_host "etcd$n" "192.0.2.$n"
@@ -24,8 +24,10 @@ teardown() {
     rm -rf "$LAB"/etcd/*
 }
 
+# Of the build that REGISTRATOR is of: with the sanitizers, or as it is shipped.
 live() {
-    lab_in etcd2 "${LIVE_STORE:-$LAB_TOP/build/registrator/tests/unit/live_store}" "$@"
+    local program=${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}
+    lab_in etcd2 "${LIVE_STORE:-${program%/registrator/registrator}/tests/unit/live_store}" "$@"
 }
 
 # one VERSION API [MORE...]: one member, and nothing else.
@@ -56,11 +58,11 @@ auth() {
     one 0.4 v2
 }
 
-@test "etcd 2.3, v2 found out" {
+@test "etcd 2.3, v2 chosen by auto" {
     one 2.3 auto
 }
 
-@test "etcd 3.3, v3 found out" {
+@test "etcd 3.3, v3 chosen by auto" {
     one 3.3 auto
 }
 
@@ -70,6 +72,11 @@ auth() {
 
 @test "etcd 3.4, v3" {
     one 3.4 v3
+}
+
+@test "etcd 3.4, v3, with a --max-txn-ops of 8" {
+    lab_etcd etcd2 etcd2 3.4 --max-txn-ops 8
+    live http://192.0.2.2:2379 v3
 }
 
 @test "etcd 3.4, v2" {
@@ -88,19 +95,19 @@ auth() {
     one 3.6 v3
 }
 
-@test "etcd 3.6 has no v2: the message says so" {
+@test "etcd 3.6 without v2: the message names the missing API" {
     run one 3.6 v2
     [ "$status" -eq 1 ]
     [[ $output == *"does not serve the v2 API"* ]]
 }
 
-@test "etcd 2.3 has no v3: the message says so" {
+@test "etcd 2.3 without v3: the message names the missing API" {
     run one 2.3 v3
     [ "$status" -eq 1 ]
     [[ $output == *"2.3.8"*"needs 3.3"* ]]
 }
 
-@test "with a user whose role is bound to a prefix, and tokens that do not outlive etcd" {
+@test "a user with a role for one prefix, and tokens that are lost when etcd restarts" {
     local version
     for version in 3.3 3.4 3.5 3.6; do
         lab_etcd etcd2 etcd2 "$version"
@@ -114,7 +121,7 @@ auth() {
     done
 }
 
-@test "a user is no hindrance where etcd wants none" {
+@test "a user's settings work with an etcd without authentication" {
     one 3.4 v3 agent secret
 }
 
@@ -139,7 +146,7 @@ auth() {
     live "$(lab_etcd_urls)" v3
 }
 
-@test "a cluster of 0.4, whose followers send writers to the leader" {
+@test "a cluster of 0.4, whose followers redirect writes to the leader" {
     lab_etcd_cluster etcd2 etcd3 etcd4 0.4
     live "$(lab_etcd_urls)" v2
     # From its other end: at least one of them is a follower.

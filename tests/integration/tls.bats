@@ -11,7 +11,9 @@ NEW=(openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
 
 setup_file() {
     local n
-    export BATS_TEST_TIMEOUT=120
+    export BATS_TEST_TIMEOUT=240
+    # The agents are on other hosts than the Docker that they share, and reach no container.
+    export REGISTRATOR_READY=none
     lab_up
     lab_host h1 192.0.2.11
     lab_dockerd h1
@@ -80,7 +82,7 @@ etcd_with() {
     wait_for "$LAB_PATIENCE" grep -q "serving client traffic" "$LAB/etcd/$1/log"
 }
 
-@test "another CA, an expired certificate, another host's: one line each, and in as soon as it is put right" {
+@test "a server's certificate of another CA, another host or an earlier time: one line each, and the agent recovers" {
     local ca="check --etcd-ca, --etcd-cert and --etcd-key, and the server's certificate" n
     lab_tls 192.0.2.41
     certify wrong-ca IP:127.0.0.1,IP:192.0.2.42
@@ -111,7 +113,20 @@ etcd_with() {
     done
 }
 
-@test "no client certificate, and one of another CA: one line each, and in as soon as it is put right" {
+@test "a server's certificate that names its host only in the common name is refused" {
+    lab_tls 192.0.2.42
+    "${NEW[@]}" -subj "/CN=192.0.2.42" -keyout "$LAB/tls/common.key" 2>/dev/null |
+        openssl x509 -req -days 2 -CA "$LAB/tls/ca.pem" -CAkey "$LAB/tls/ca.key" -CAcreateserial \
+            -out "$LAB/tls/common.pem" 2>/dev/null
+    etcd_with e2 common
+    lab_docker h1 run -d -P --name common app:1
+    secured a2 e2
+    wait_for 10 complains a2 "certificate has no subjectAltName"
+    certify common IP:127.0.0.1,IP:192.0.2.42
+    ETCD=e2 wait_for 20 has a2 common
+}
+
+@test "a client certificate that is missing or of another CA: one line each, and the agent recovers" {
     local ca="check --etcd-ca, --etcd-cert and --etcd-key, and the server's certificate" n
     lab_tls 192.0.2.42
     # shellcheck disable=SC2046     # words are what is wanted
@@ -130,7 +145,7 @@ etcd_with() {
     complains a3 "$ca"
 }
 
-@test "a server that knows nothing newer than TLS 1.1 is refused, 1.2 is enough" {
+@test "the agent refuses a server with TLS 1.1, and accepts TLS 1.2" {
     lab_tls 192.0.2.42
     local -x OPENSSL_CONF=$LAB/openssl.cnf
     # All that the library would forbid by itself is allowed here: it is the agent that refuses.
@@ -158,7 +173,7 @@ in_both() {
     has a3 "$1" && KEYS=keys2 has a2 "$1"
 }
 
-@test "a new CA, and with it new certificates in the files' places: no restart, no event" {
+@test "a new CA and new certificates in the same files need no restart and cause no etcd event" {
     local pids
     lab_tls 192.0.2.43
     # shellcheck disable=SC2046     # words are what is wanted
@@ -210,7 +225,7 @@ unchanged() {
     [[ -n $create && $create == "$mod" ]]
 }
 
-@test "tokens that expire, simple ones and JWT, are renewed in time; a changed password is taken over by SIGHUP" {
+@test "the agent renews simple tokens and JWTs before they expire; SIGHUP reads a changed password" {
     local host etcd name
     openssl genrsa -out "$LAB/jwt.key" 2048 2>/dev/null
     openssl rsa -in "$LAB/jwt.key" -pubout -out "$LAB/jwt.pub" 2>/dev/null
@@ -237,6 +252,10 @@ unchanged() {
         host=a${etcd#e}
         requests_reach "$host" auth ok 3
         unchanged
+        # The user of the agent reads the fleet, with the leases' TTL.
+        [ "$(lab_in "$host" "${REGISTRATOR:-$LAB_TOP/build/registrator/registrator/registrator}" \
+            --etcd "$(ETCD=$etcd lab_etcd_urls)" --etcd-user agent --etcd-password-file "$LAB/password" fleet --json |
+            jq -c '[.keys[] | select(.ttl > 0) | .container]')" = '["later","latest","stays"]' ]
         not grep -E "^(warning|error):" "$LAB/$host/agent.log"
     done
 
@@ -252,5 +271,37 @@ unchanged() {
         lab_signal "agent-a${etcd#e}" HUP
         ETCD=$etcd wait_for 15 as root root has "a${etcd#e}" last
         unchanged
+    done
+}
+
+@test "with users, a client certificate with a common name is an error with a remedy, and one without is accepted" {
+    local n version=(- - 3.4 3.5 3.6) remedy
+    remedy="refuses its JSON gateway to a client certificate with a common name: set --etcd-cert to a certificate without one (no CN in its subject)"
+    lab_tls 192.0.2.42 192.0.2.43 192.0.2.44
+    cp "$LAB/tls/client.pem" "$LAB/tls/mine.pem"
+    cp "$LAB/tls/client.key" "$LAB/tls/mine.key"
+    # The lab itself has to get in, too: its own certificate has no CN.
+    "${NEW[@]}" -subj "/O=registrator" -keyout "$LAB/tls/client.key" 2>/dev/null |
+        openssl x509 -req -days 2 -CA "$LAB/tls/ca.pem" -CAkey "$LAB/tls/ca.key" -CAcreateserial \
+            -out "$LAB/tls/client.pem" 2>/dev/null
+    echo secret >"$LAB/password"
+    chmod 600 "$LAB/password"
+    for n in 2 3 4; do
+        # shellcheck disable=SC2046     # words are what is wanted
+        lab_etcd "e$n" "e$n" "${version[n]}" $(lab_tls_etcd)
+        users "e$n" secret
+        secured "a$n" "e$n" --etcd-cert "$LAB/tls/mine.pem" --etcd-key "$LAB/tls/mine.key" \
+            --etcd-user agent --etcd-password-file "$LAB/password"
+    done
+    lab_docker h1 run -d -P --name hardened app:1
+    for n in 2 3 4; do
+        wait_for 20 complains "a$n" "$remedy"
+        wait_for 20 requests_reach "a$n" auth refused 2
+    done
+    cp "$LAB/tls/client.key" "$LAB/tls/mine.key"
+    cp "$LAB/tls/client.pem" "$LAB/tls/mine.pem"
+    for n in 2 3 4; do
+        ETCD=e$n wait_for 20 as root root has "a$n" hardened
+        complains "a$n" "$remedy"
     done
 }

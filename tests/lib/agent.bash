@@ -33,6 +33,13 @@ mapped() {
     [[ -n $port ]] && echo "$(lab_address "$1"):${port##*:}"
 }
 
+# inspects HOST NAME: prints how many times an agent with --log-level debug has inspected the container.
+inspects() {
+    local id
+    id=$(lab_docker "$1" inspect -f '{{.Id}}' "$2")
+    grep -cF "Docker: inspect ${id::12}" "$LAB/$1/agent.log"
+}
+
 # has HOST NAME: the key is there and has the right value. gone NAME: there is no such key; gone
 # NAME- ending in a dash: none that begins so.
 has() {

@@ -16,9 +16,10 @@ teardown() {
 remains() {
     ip netns list | grep -F "$1-"
     find /sys/fs/cgroup -name "$1-*"
-    # Looked at again afterwards, as the first grep finds itself.
+    # Looked at again afterwards, as the first grep finds itself; it has closed its output a moment before it ends.
     local files file
     mapfile -t files < <(grep -lsF "$2/" /proc/[0-9]*/cmdline)
+    wait "$!" || true
     for file in "${files[@]}"; do
         grep -saF "$2/" "$file"
     done
@@ -27,14 +28,14 @@ remains() {
     true
 }
 
-@test "wait_for says what it waited for" {
+@test "wait_for's error names the condition" {
     wait_for 1 true
     run wait_for 0.2 echo-and-fail-no-such-command
     [ "$status" -eq 1 ]
     [[ $output == *"waited 0.2 s for: echo-and-fail"*"not found"* ]]
 }
 
-@test "a container is reached from another host through its mapped port" {
+@test "another host reaches a container through its mapped port" {
     lab_up
     lab_host h1 192.0.2.11
     lab_host lb 192.0.2.3
@@ -58,7 +59,7 @@ remains() {
     wait_for 5 "${get[@]}"
 }
 
-@test "images end as they promise" {
+@test "images end as specified" {
     lab_up
     lab_host h1 192.0.2.11
     lab_dockerd h1
@@ -165,7 +166,7 @@ DELETE /app/servers/a" ]
     done
 }
 
-@test "an etcd cluster loses a member and goes on; TLS" {
+@test "an etcd cluster works after it loses a member; TLS" {
     lab_up
     lab_host n1 192.0.2.21
     lab_host n2 192.0.2.22
@@ -207,7 +208,7 @@ env_etcd() {
     run -1 lab_alive agent-h1
 }
 
-@test "nothing is left, of one lab and of the next" {
+@test "each lab leaves nothing after its end" {
     local id lab round
     for round in 1 2; do
         unset LAB

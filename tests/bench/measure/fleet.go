@@ -21,6 +21,8 @@ type fleet struct {
 	containers int
 	dir        string
 	etcd       etcd
+	endpoints  string
+	beside     bool
 }
 
 var fleetCommands = map[string]func(f *fleet, flags *flag.FlagSet, arguments []string) error{
@@ -53,6 +55,8 @@ func (f *fleet) flags(flags *flag.FlagSet) {
 	flags.IntVar(&f.containers, "containers", 20, "how many containers each has")
 	flags.StringVar(&f.dir, "dir", "", "their `directory`")
 	flags.StringVar(&f.etcd.url, "etcd", "", "etcd's `URL`")
+	flags.StringVar(&f.endpoints, "endpoints", "", "the `URLs` that the agents are given, if there are more members than one")
+	flags.BoolVar(&f.beside, "beside", false, "there are keys of other hosts")
 }
 
 func (f *fleet) keys() int { return f.n * f.containers }
@@ -91,8 +95,12 @@ func (f *fleet) spawn(i int, agent string, more []string) (int, error) {
 		return 0, err
 	}
 	defer log.Close()
+	endpoints := f.endpoints
+	if endpoints == "" {
+		endpoints = f.etcd.url
+	}
 	arguments := append([]string{"--config", "/dev/null",
-		"--docker", fmt.Sprintf("unix://%s/docker/%04d.sock", f.dir, i), "--etcd", f.etcd.url, "--node", host(i),
+		"--docker", fmt.Sprintf("unix://%s/docker/%04d.sock", f.dir, i), "--etcd", endpoints, "--node", host(i),
 		"--advertise", address(i), "--control", filepath.Join(home, "control.sock")}, more...)
 	command := exec.Command(agent, arguments...)
 	command.Env = []string{"PATH=" + os.Getenv("PATH")}
@@ -167,7 +175,7 @@ func (f *fleet) start(flags *flag.FlagSet, arguments []string) error {
 	case f.containers == 0:
 		end, err = f.awaitLeases(f.n, *limit)
 	default:
-		half, end, err = awaitKeys(changes, f.keys(), *limit)
+		half, end, err = awaitKeys(changes, f.keys(), *limit, nil)
 		fmt.Printf("%s.half_s %.2f\n", *name, seconds(begin, half))
 	}
 	if err != nil {
@@ -177,12 +185,18 @@ func (f *fleet) start(flags *flag.FlagSet, arguments []string) error {
 	return nil
 }
 
-// awaitKeys returns when half of n different keys, and when all of them, were put.
-func awaitKeys(changes <-chan change, n int, limit time.Duration) (half, all time.Time, err error) {
+// awaitKeys returns when half of n different keys, and when all of them, were put. It calls step, if there is one, at each
+// twentieth of them.
+func awaitKeys(changes <-chan change, n int, limit time.Duration, step func(keys int, at time.Time)) (half, all time.Time,
+	err error) {
 	seen := map[string]bool{}
 	all, err = await(changes, limit, func(c change) bool {
+		before := len(seen)
 		if !c.deleted && hostOf(c.key) >= 0 {
 			seen[c.key] = true
+		}
+		if step != nil && len(seen)*20/n > before*20/n {
+			step(len(seen), c.at)
 		}
 		if len(seen) == n/2 && half.IsZero() {
 			half = c.at
@@ -257,7 +271,7 @@ func (f *fleet) grow(flags *flag.FlagSet, arguments []string) error {
 	if _, err := f.fake().call("GET", fmt.Sprintf("/count?n=%d", f.containers), ""); err != nil {
 		return err
 	}
-	_, end, err := awaitKeys(changes, f.keys(), 5*time.Minute)
+	_, end, err := awaitKeys(changes, f.keys(), 5*time.Minute, nil)
 	fmt.Printf("grow.all_s %.2f\n", seconds(begin, end))
 	return err
 }
@@ -287,8 +301,13 @@ func (f *fleet) check(flags *flag.FlagSet, arguments []string) error {
 	}
 	wrong, bytes := 0, 0
 	leases, ofHost := map[string]int{}, map[int]string{}
+	own := 0
 	for _, kv := range found {
 		i := hostOf(string(kv.Key))
+		if i < 0 && f.beside {
+			continue
+		}
+		own++
 		if expected[string(kv.Key)] != string(kv.Value) || (ofHost[i] != "" && ofHost[i] != kv.Lease) {
 			wrong++
 		}
@@ -296,12 +315,12 @@ func (f *fleet) check(flags *flag.FlagSet, arguments []string) error {
 		ofHost[i] = kv.Lease
 		bytes += len(kv.Key) + len(kv.Value)
 	}
-	if len(found) > 0 {
-		fmt.Printf("%s.key_and_value_bytes %.1f\n", *name, float64(bytes)/float64(len(found)))
+	if own > 0 {
+		fmt.Printf("%s.key_and_value_bytes %.1f\n", *name, float64(bytes)/float64(own))
 	}
-	fmt.Printf("%s.keys %d\n%s.leases %d\n", *name, len(found), *name, len(leases))
-	if wrong > 0 || len(found) != len(expected) || len(leases) != len(ofHost) {
-		return fmt.Errorf("%d keys, %d expected, %d wrong; %d leases of %d hosts", len(found), len(expected), wrong,
+	fmt.Printf("%s.keys %d\n%s.leases %d\n", *name, own, *name, len(leases))
+	if wrong > 0 || own != len(expected) || len(leases) != len(ofHost) {
+		return fmt.Errorf("%d keys, %d expected, %d wrong; %d leases of %d hosts", own, len(expected), wrong,
 			len(leases), len(ofHost))
 	}
 	return nil

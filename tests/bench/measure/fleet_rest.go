@@ -207,15 +207,18 @@ func (f *fleet) comeBack(flags *flag.FlagSet, arguments []string) error {
 	n := flags.Int("seconds", 30, "for how many seconds")
 	steady := flags.Float64("steady", 100, "requests a second at rest")
 	await := flags.Int("await", 0, "until how many `keys` are back, in an etcd that begins empty")
-	pidFile := flags.String("pid-file", "", "`file` with etcd's pid, once it runs")
+	pidFile := flags.String("pid-file", "", "`files` with the members' pids, once they run, with commas")
 	flags.Parse(arguments)
 
 	client := http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		answer, err := client.Get(f.etcd.url + "/version")
+		// An answer that a majority of the members agrees with.
+		answer, err := client.Post(f.etcd.url+"/v3/kv/range", "application/json", strings.NewReader(`{"key":"AA=="}`))
 		if err == nil {
 			answer.Body.Close()
-			break
+			if answer.StatusCode == http.StatusOK {
+				break
+			}
 		}
 		if time.Since(begin) > 5*time.Minute {
 			return err
@@ -311,22 +314,30 @@ func (f *fleet) awaitBack(name string, n int, zero time.Time, pidFile string) er
 	if err != nil {
 		return err
 	}
-	half, all, err := awaitKeys(changes, n, 2*time.Minute)
+	step := func(keys int, at time.Time) { fmt.Printf("%s.curve.%06d %.2f\n", name, keys, seconds(zero, at)) }
+	half, all, err := awaitKeys(changes, n, 2*time.Minute, step)
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(pidFile)
-	if err != nil {
-		return err
-	}
-	var pid int
-	if _, err := fmt.Sscan(string(text), &pid); err != nil {
-		return err
-	}
-	cpu, err := ticks(pid)
 	fmt.Printf("%s.half_s %.2f\n%s.all_s %.2f\n", name, seconds(zero, half), name, seconds(zero, all))
-	fmt.Printf("%s.etcd_cpu_s %.2f\n", name, cpu/100)
-	return err
+	total := 0.0
+	for _, file := range strings.Split(pidFile, ",") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		var pid int
+		if _, err := fmt.Sscan(string(text), &pid); err != nil {
+			return err
+		}
+		cpu, err := ticks(pid)
+		if err != nil {
+			return err
+		}
+		total += cpu / 100
+	}
+	fmt.Printf("%s.etcd_cpu_s %.2f\n", name, total)
+	return nil
 }
 
 func names(counts map[string]float64) []string {

@@ -56,7 +56,11 @@ func (b *bench) turn(p, other *party, byStop bool, pause time.Duration) error {
 		return err
 	}
 	defer syscall.Kill(other.pid, syscall.SIGCONT)
+	return b.cycle(p, byStop, pause)
+}
 
+// cycle starts the party's container and ends it: by docker stop, or by a death.
+func (b *bench) cycle(p *party, byStop bool, pause time.Duration) error {
 	path := "/containers/" + p.container
 	err := b.measure(p, "register", false, func() error {
 		_, err := b.docker.call("POST", path+"/start", "")

@@ -15,6 +15,10 @@ var commands = map[string]func(arguments []string) error{
 	"rest":    rest,
 	"fleet":   fleetCommand,
 	"report":  report,
+
+	"peer-turns":  peerTurns,
+	"peer-rest":   peerRest,
+	"percentiles": percentiles,
 }
 
 func main() {

@@ -96,15 +96,32 @@ func report(arguments []string) error {
 			return strconv.FormatFloat(floor+8*(create-put), 'f', 0, 64), err
 		},
 		"words": strings.Fields,
-		"num":   number,
-		"add":   func(a, b float64) float64 { return a + b },
-		"sub":   func(a, b float64) float64 { return a - b },
-		"mul":   func(a, b float64) float64 { return a * b },
-		"div":   func(a, b float64) float64 { return a / b },
+		// cell "NAME" DIGITS: a number, or whatever else the result is: a word
+		"cell": func(name string, digits int) (string, error) {
+			value, err := text(name)
+			if n, bad := strconv.ParseFloat(value, 64); bad == nil {
+				value = show(n, digits)
+			}
+			return value, err
+		},
+		"num": number,
+		"add": func(a, b float64) float64 { return a + b },
+		"sub": func(a, b float64) float64 { return a - b },
+		"mul": func(a, b float64) float64 { return a * b },
+		"div": func(a, b float64) float64 { return a / b },
 		// The numbers of hosts that capacity is computed for.
 		"hosts": func() []float64 { return []float64{100, 1000, 10000} },
 		// show VALUE DIGITS: with commas between the thousands
 		"show": show,
+		// list "NAME": the rows NAME.1, NAME.2, ... as many as there are
+		"list": func(name string) (string, error) {
+			row, err := text(name + ".1")
+			table := row
+			for i := 2; err == nil && results[fmt.Sprintf("%s.%d", name, i)] != ""; i++ {
+				table += "\n" + results[fmt.Sprintf("%s.%d", name, i)]
+			}
+			return table, err
+		},
 		// rows "NAME" LAST: NAME.head and the rows NAME.01 to NAME.LAST of a table
 		"rows": func(name string, last int) (string, error) {
 			head, err := text(name + ".head")

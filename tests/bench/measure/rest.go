@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -34,16 +35,28 @@ type usage struct {
 	calls    map[string]float64
 }
 
+// cpuMS returns the CPU time of all threads of a process, by the scheduler's own account.
+func cpuMS(pid int) (total float64, err error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("no process has the number %d", pid)
+	}
+	for _, file := range files {
+		var ns float64
+		// A thread that ended in between has no file.
+		if text, err := os.ReadFile(file); err == nil {
+			fmt.Sscan(string(text), &ns)
+		}
+		total += ns / 1e6
+	}
+	return total, err
+}
+
 func readUsage(pid int, e etcd) (u usage, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
+	if u.cpuMS, err = cpuMS(pid); err != nil {
 		return u, err
 	}
-	if _, err = fmt.Sscan(string(text), &u.cpuMS); err != nil {
-		return u, err
-	}
-	u.cpuMS /= 1e6
-	text, err = os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return u, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,8 @@ const (
 	firstPort = 32768
 	lastPort  = 60999
 )
+
+var startedAt = regexp.MustCompile(`"StartedAt": ?"[^"]*"`)
 
 type state string
 
@@ -30,6 +33,7 @@ type container struct {
 	state    state
 	health   string // "", starting, healthy, unhealthy
 	starts   int    // a restart maps other ports
+	started  time.Time
 	entry    []byte // of the list; nil: to be made
 }
 
@@ -124,6 +128,7 @@ func (e *engine) start(c *container) {
 	e.starts++
 	e.emitNetwork(c, "connect")
 	e.setState(c, running)
+	c.started = time.Now()
 	e.emit(c, "start", nil)
 }
 
@@ -369,10 +374,15 @@ func (e *engine) list(all bool) []byte {
 }
 
 func (e *engine) inspectState(c *container) string {
+	state := string(c.state)
 	if c.state == running && c.health != "" {
-		return e.recorded.states[c.health]
+		state = c.health
 	}
-	return e.recorded.states[string(c.state)]
+	if c.started.IsZero() {
+		return e.recorded.states[state]
+	}
+	return startedAt.ReplaceAllString(e.recorded.states[state],
+		`"StartedAt":"`+c.started.UTC().Format(time.RFC3339Nano)+`"`)
 }
 
 // inspect returns nil if there is no such container.

@@ -26,6 +26,7 @@ type options struct {
 	env        int
 	ports      int
 	stopMS     int
+	serve      string
 }
 
 type socketList []string
@@ -55,6 +56,7 @@ func parseOptions() options {
 	flag.IntVar(&o.env, "env", 0, "how many environment variables a container has")
 	flag.IntVar(&o.ports, "ports", 1, "how many published ports a container has")
 	flag.IntVar(&o.stopMS, "stop-ms", 0, "how long a container takes from the signal to its death")
+	flag.StringVar(&o.serve, "serve", "", "`ADDRESS:PORT` of a server that takes each connection and closes it")
 	flag.Parse()
 	if dir != "" {
 		for i := 0; i < count; i++ {
@@ -77,6 +79,17 @@ func listen(address string) (net.Listener, error) {
 		return nil, err
 	}
 	return net.Listen("unix", address)
+}
+
+// For probes: the containers' servers, where the host has the containers' addresses.
+func serve(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		c.Close()
+	}
 }
 
 func run(o options) error {
@@ -103,6 +116,14 @@ func run(o options) error {
 		}
 		defer l.Close()
 		go http.Serve(l, world.control())
+	}
+	if o.serve != "" {
+		l, err := net.Listen("tcp", o.serve)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		go serve(l)
 	}
 	fmt.Println("ready")
 

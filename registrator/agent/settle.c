@@ -1,0 +1,83 @@
+#include "agent/settle.h"
+
+#include "base/timer.h"
+#include "probe/probe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+typedef enum SettleState {
+    SETTLE_IDLE, /* no answer has changed anything since the last run */
+    SETTLE_GATHERING, /* one has: runs when the loop has no further answer */
+    SETTLE_FULL, /* runs before the next answer */
+} SettleState;
+
+struct Settle {
+    SettleState state;
+    unsigned n_answers; /* in this state */
+    sd_event_source *source;
+    SettleFn run;
+    void *userdata;
+};
+
+/* The one function that changes the state. */
+static void settle_move(Settle *settle, SettleState state)
+{
+    static const int64_t priorities[] = {
+        [SETTLE_IDLE] = PROBE_PRIORITY + 1,
+        [SETTLE_GATHERING] = PROBE_PRIORITY + 1,
+        [SETTLE_FULL] = PROBE_PRIORITY - 1,
+    };
+
+    settle->state = state;
+    settle->n_answers = 0;
+    (void)sd_event_source_set_priority(settle->source, priorities[state]);
+    if (state == SETTLE_IDLE)
+        source_disarm(settle->source);
+    else
+        defer_arm(settle->source);
+}
+
+static int on_settle(sd_event_source *source, void *userdata)
+{
+    Settle *settle = userdata;
+
+    (void)source;
+    settle_move(settle, SETTLE_IDLE);
+    settle->run(settle->userdata);
+    return 0;
+}
+
+void settle_answer(Settle *settle, bool changed)
+{
+    if (settle->state == SETTLE_IDLE && changed)
+        settle_move(settle, SETTLE_GATHERING);
+    else if (settle->state == SETTLE_GATHERING && ++settle->n_answers == SETTLE_ANSWERS_MAX)
+        settle_move(settle, SETTLE_FULL);
+}
+
+int settle_new(Settle **ret, sd_event *event, SettleFn run, void *userdata)
+{
+    CLEANUP(settle_free_p) Settle *settle = calloc(1, sizeof(*settle));
+    int r;
+
+    if (!settle)
+        return -ENOMEM;
+    settle->run = run;
+    settle->userdata = userdata;
+    r = defer_add(event, &settle->source, on_settle, settle);
+    if (r < 0)
+        return r;
+    settle_move(settle, SETTLE_IDLE);
+    *ret = TAKE_PTR(settle);
+    return 0;
+}
+
+Settle *settle_free(Settle *settle)
+{
+    if (!settle)
+        return NULL;
+    sd_event_source_disable_unref(settle->source);
+    free(settle);
+    return NULL;
+}

@@ -1,0 +1,160 @@
+/* Which ports are ready: those that would be registered are probed; the answers come back here. */
+#include "catalog/catalog_private.h"
+#include "catalog/ready_rules.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* What the wait for the first answers costs, Docker's event has caused. A server that boots for longer has not. */
+enum { BOOT_US = 500000 };
+
+/* 0, 1 (ready) or -ENOMEM. */
+static int judge_tcp(Catalog *catalog, CatalogEntry *entry, const Record *record)
+{
+    const char *path, *bad = NULL;
+    ReadyPort *port;
+    ReadyRule rule = ready_rule(entry->container, catalog->rules, record->container_port, &path, &bad);
+
+    if (bad && !entry->warned.label)
+        catalog->sink.probed(catalog->sink.userdata, entry, CATALOG_LABEL, record->container_port, bad);
+    entry->warned.label = entry->warned.label || bad;
+    port = readiness_want(&catalog->probes, &entry->readiness, entry->id, record->container_port, catalog->now_us);
+    if (!port)
+        return -ENOMEM;
+    if (!ready_is_ready(port) &&
+        (rule == READY_RULE_NONE ||
+         (!entry->has_started && catalog->sink.inherits(catalog->sink.userdata, record->key, record->value))))
+        ready_move(&catalog->probes, port, READY_ADOPT, catalog->now_us);
+    return ready_is_ready(port);
+}
+
+/* UDP and SCTP ports follow the first TCP port that is ready; without a TCP port they are. */
+static void judge_others(Records *records)
+{
+    for (size_t i = 0; i < records->n_items; i++)
+        if (records->items[i].reason == REASON_NONE && records->items[i].protocol != PROTOCOL_TCP)
+            records->items[i].reason = REASON_NOT_LISTENING;
+}
+
+int catalog_judge_ready(Catalog *catalog, CatalogEntry *entry, Records *records)
+{
+    size_t n_waiting = catalog->probes.n_waiting;
+    bool has_tcp = false, has_ready = false;
+    int r = 0;
+
+    readiness_start(&catalog->probes, &entry->readiness, entry->container->started_ns);
+    for (size_t i = 0; i < records->n_items && r >= 0 && entry->container->health == HEALTH_NONE; i++) {
+        Record *record = &records->items[i];
+
+        if (record->reason != REASON_NONE || record->protocol != PROTOCOL_TCP)
+            continue;
+        r = judge_tcp(catalog, entry, record);
+        has_tcp = true;
+        has_ready = has_ready || r > 0;
+        if (r == 0)
+            record->reason = REASON_NOT_LISTENING;
+    }
+    /* A later record of the same port may have been inherited. */
+    for (size_t i = 0; i < records->n_items; i++) {
+        Record *record = &records->items[i];
+        const ReadyPort *port =
+            record->reason == REASON_NOT_LISTENING ? readiness_find(&entry->readiness, record->container_port) : NULL;
+
+        if (port && ready_is_ready(port))
+            record->reason = REASON_NONE;
+    }
+    if (has_tcp && !has_ready)
+        judge_others(records);
+    if (r >= 0)
+        readiness_sweep(&catalog->probes, &entry->readiness);
+    if (catalog->probes.n_waiting > n_waiting)
+        catalog->sink.due(catalog->sink.userdata);
+    return r < 0 ? r : 0;
+}
+
+bool catalog_is_unprobed(const CatalogEntry *entry)
+{
+    for (size_t i = 0; i < entry->readiness.n_ports; i++)
+        if (!ready_is_ready(entry->readiness.ports[i]))
+            return true;
+    return false;
+}
+
+bool catalog_next_probe(Catalog *catalog, uint64_t now_us, ProbeQuestion *ret, uint64_t *ret_due_us)
+{
+    ReadyPort *port = probes_take(&catalog->probes, now_us);
+    const CatalogEntry *entry;
+
+    if (!port) {
+        *ret_due_us = probes_due_us(&catalog->probes);
+        return false;
+    }
+    entry = catalog_find_entry(catalog, port->id);
+    *ret = (ProbeQuestion){ .container_port = port->port, .ticket = port->ticket };
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", port->id);
+    ready_targets(ret, entry->container, catalog->rules, port->port);
+    return true;
+}
+
+static void settle_later(Catalog *catalog, CatalogEntry *entry)
+{
+    if (entry->is_settled)
+        return;
+    entry->is_settled = true;
+    SLIST_INSERT_HEAD(&catalog->settled, entry, settled);
+}
+
+static void judge_answer(Catalog *catalog, CatalogEntry *entry, ReadyPort *port, ProbeOutcome outcome, uint64_t now_us)
+{
+    if (ready_answer(&catalog->probes, port, outcome, (uint64_t)catalog->rules->ready_timeout_s * 1000000, now_us)) {
+        if (port->state == READY_ASSUMED)
+            catalog->sink.probed(catalog->sink.userdata, entry, CATALOG_ASSUMED, port->port, NULL);
+        settle_later(catalog, entry);
+        return;
+    }
+    if (now_us - port->since_us >= BOOT_US && !knowledge_is_open(&entry->knowledge))
+        entry->event_ns = 0;
+    if (now_us - port->since_us < (uint64_t)READY_WARN_S * 1000000 || port->warned)
+        return;
+    port->warned = true;
+    catalog->sink.probed(catalog->sink.userdata, entry, CATALOG_NOT_LISTENING, port->port, NULL);
+}
+
+bool catalog_probed(Catalog *catalog, const ProbeQuestion *question, ProbeOutcome outcome, uint64_t now_us)
+{
+    CatalogEntry *entry = catalog_find_entry(catalog, question->id);
+    ReadyPort *port = entry ? readiness_find(&entry->readiness, question->container_port) : NULL;
+    size_t n_unanswered = catalog->probes.n_unanswered;
+
+    if (entry)
+        readiness_end_probe(&catalog->probes, &entry->readiness);
+    /* Another start, or a port that is not wanted any more: nobody waits for the answer. */
+    if (port && port->state == READY_ASKED && port->ticket == question->ticket)
+        judge_answer(catalog, entry, port, outcome, now_us);
+    return !SLIST_EMPTY(&catalog->settled) || catalog->probes.n_unanswered < n_unanswered;
+}
+
+void catalog_settle(Catalog *catalog)
+{
+    CatalogEntry *entry;
+
+    while ((entry = SLIST_FIRST(&catalog->settled))) {
+        SLIST_REMOVE_HEAD(&catalog->settled, settled);
+        entry->is_settled = false;
+        (void)catalog_evaluate(catalog, entry);
+    }
+}
+
+bool catalog_awaits_answers(const Catalog *catalog)
+{
+    return catalog->probes.n_unanswered > 0 || !SLIST_EMPTY(&catalog->settled);
+}
+
+void catalog_adopt(Catalog *catalog)
+{
+    if (catalog->probes.n_waiting + catalog->probes.n_asked == 0)
+        return;
+    for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
+        if (catalog_is_unprobed(entry))
+            (void)catalog_evaluate(catalog, entry);
+}

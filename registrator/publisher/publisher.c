@@ -1,0 +1,159 @@
+/* The publisher as its owner sees it: set-up, other settings, and questions. */
+#include "publisher/publisher_private.h"
+
+#include "base/timer.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* When to write. */
+
+void publisher_wake(Publisher *publisher)
+{
+    defer_arm(publisher->flush);
+}
+
+static int on_flush(sd_event_source *source, void *userdata)
+{
+    Publisher *publisher = userdata;
+
+    (void)source;
+    while (publisher->session.state == SESSION_ONLINE && batches_write_next(publisher))
+        ;
+    return 0;
+}
+
+void publisher_check_idle(const Publisher *publisher)
+{
+    if (publisher_is_idle(publisher))
+        publisher->handlers.idle(publisher->userdata);
+}
+
+void publisher_hold(Publisher *publisher)
+{
+    publisher->held = true;
+}
+
+void publisher_release(Publisher *publisher)
+{
+    publisher->held = false;
+    publisher_wake(publisher);
+    publisher_check_idle(publisher);
+}
+
+/* Life. */
+
+static int add_flush(Publisher *publisher)
+{
+    int r = defer_add(publisher->event, &publisher->flush, on_flush, publisher);
+
+    /* After all that has arrived meanwhile, so that a burst becomes one batch. */
+    return r < 0 ? r : sd_event_source_set_priority(publisher->flush, SD_EVENT_PRIORITY_NORMAL + 10);
+}
+
+int publisher_new(Publisher **ret, sd_event *event, Store *store, const PublisherConfig *config,
+                  const PublisherHandlers *handlers, void *userdata)
+{
+    CLEANUP(publisher_free_p) Publisher *publisher = calloc(1, sizeof(*publisher));
+    int r;
+
+    if (!publisher)
+        return -ENOMEM;
+    publisher->event = sd_event_ref(event);
+    publisher->config = *config;
+    publisher->handlers = *handlers;
+    publisher->userdata = userdata;
+    publisher->held = publisher->keep_orphans = true;
+    TAILQ_INIT(&publisher->pending);
+    TAILQ_INIT(&publisher->registered);
+    LIST_INIT(&publisher->batches);
+    r = add_flush(publisher);
+    if (r >= 0)
+        r = session_begin(publisher);
+    if (r < 0)
+        return r;
+    publisher->store = store;
+    *ret = TAKE_PTR(publisher);
+    return 0;
+}
+
+/* What is under way ends with the store. */
+static void drop_store(Publisher *publisher)
+{
+    store_free(publisher->store);
+    publisher->store = NULL;
+    batches_drop(publisher);
+}
+
+Publisher *publisher_free(Publisher *publisher)
+{
+    PublisherEntry *entry, *next;
+
+    if (!publisher)
+        return NULL;
+    drop_store(publisher);
+    HASH_ITER (hh, publisher->entries, entry, next)
+        entry_remove(publisher, entry);
+    session_end(publisher);
+    sd_event_source_disable_unref(publisher->flush);
+    sd_event_unref(publisher->event);
+    free(publisher);
+    return NULL;
+}
+
+void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherConfig *config)
+{
+    bool other_pace = store || config->heartbeat_s != publisher->config.heartbeat_s;
+    PublisherEntry *entry, *next;
+
+    publisher->config = *config;
+    /* Otherwise each reload would put the next heartbeat off, and several of them the lease's renewal beyond its TTL. */
+    if (other_pace)
+        session_set_heartbeat(publisher);
+    if (!store)
+        return;
+    drop_store(publisher);
+    publisher->store = store;
+    HASH_ITER (hh, publisher->entries, entry, next) {
+        entry->revision = entry->known = 0; /* the other cluster's */
+        entry_move(publisher, entry, KEY_MOVED);
+    }
+    session_restart(publisher);
+}
+
+/* Questions. */
+
+bool publisher_is_idle(const Publisher *publisher)
+{
+    return TAILQ_EMPTY(&publisher->pending) && publisher->n_writes == 0;
+}
+
+const PublisherEntry *publisher_find(const Publisher *publisher, const char *key)
+{
+    return entry_find(publisher, key);
+}
+
+size_t publisher_registered(const Publisher *publisher)
+{
+    return publisher->n_registered;
+}
+
+const PublisherCounters *publisher_counters(const Publisher *publisher)
+{
+    return &publisher->counters;
+}
+
+bool publisher_has_heartbeat(const Publisher *publisher)
+{
+    return store_has_lease(publisher->store) || publisher->n_registered > 0;
+}
+
+bool publisher_has_lease(const Publisher *publisher)
+{
+    return store_has_lease(publisher->store);
+}
+
+Store *publisher_store(Publisher *publisher)
+{
+    return publisher->store;
+}

@@ -1,0 +1,3 @@
+module registrator/tests/bench/hosts
+
+go 1.19
