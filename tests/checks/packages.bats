@@ -196,7 +196,7 @@ help_of() {
         cat - "$WORK/status.json" >"$WORK/answer"
     LAB_SOCKET=$LAB/fake.sock
     lab_spawn fake "$WORK/fake.log" socat "UNIX-LISTEN:$LAB_SOCKET,fork" SYSTEM:"cat $WORK/answer"
-    wait_for 5 test -S "$LAB_SOCKET"
+    wait_for 5 socket_listens "$LAB_SOCKET"
     [ "$(completes --control "$LAB_SOCKET" explain '')" = "web1 web2" ]
     [ "$(completes --control = "$LAB_SOCKET" explain web2)" = "web2" ]
     [ "$(completes stop --control "$LAB_SOCKET" --drain 3 web1 w)" = "web1 web2" ]

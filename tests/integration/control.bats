@@ -120,7 +120,7 @@ empty() {
     lab_build_fake_docker "$LAB/fake-docker"
     LAB_NETNS=$LAB_ID-h1 lab_spawn fake-docker "$LAB/fake.log" "$LAB/fake-docker" --socket "$LAB/h1/docker.sock" \
         --data "$LAB_TOP/tests/data/docker" --containers 1000
-    wait_for 10 test -S "$LAB/h1/docker.sock"
+    wait_for 10 socket_listens "$LAB/h1/docker.sock"
     # The fake engine's containers have no servers.
     agent h1 --ready none
     thousand() { [[ $(lab_registrator h1 status | grep -c ' registered ') -eq 1000 ]]; }
@@ -386,8 +386,8 @@ empty() {
     lab_spawn evil-agent "$LAB/evil-agent.log" socat "UNIX-LISTEN:$LAB/evil-agent.sock,fork" "SYSTEM:cat $LAB/answer"
     lab_spawn evil-docker "$LAB/evil-docker.log" socat "UNIX-LISTEN:$LAB/evil.sock,fork" \
         "SYSTEM:cat >>$LAB/evil-docker.asked"
-    wait_for 5 test -S "$LAB/evil-agent.sock"
-    wait_for 5 test -S "$LAB/evil.sock"
+    wait_for 5 socket_listens "$LAB/evil-agent.sock"
+    wait_for 5 socket_listens "$LAB/evil.sock"
     lab_spawn events "$LAB/events" env DOCKER_HOST="unix://$LAB/h1/docker.sock" docker events --since "$(date +%s)" \
         --filter type=container --filter type=image --filter type=builder --format '{{.Action}} {{.Actor.Attributes.name}}'
     run "$AGENT" --docker "unix://$LAB/h1/docker.sock" stop --drain 0 web --control "$LAB/evil-agent.sock"
@@ -399,7 +399,7 @@ empty() {
     [ "$status" -eq 2 ]
     run "$AGENT" --docker "unix://$LAB/h1/docker.sock" status --etcd --control "$LAB/evil-agent.sock"
     [ "$status" -eq 2 ]
-    [ ! -e "$LAB/evil-docker.asked" ]
+    [ ! -s "$LAB/evil-docker.asked" ]
 }
 
 @test "drain of a host fails if the agent could not ask etcd" {
@@ -494,7 +494,7 @@ Key /app/servers/web deregistered ($(lab_registrator h1 history --json web | jq 
     chown 4243 "$LAB/h1/run"
     LAB_AGENT_WRAPPER="setpriv --reuid 4243 --regid 4242 --clear-groups" REGISTRATOR=$LAB/registrator \
         lab_agent h1 --node h1 --control "$LAB/h1/run/control.sock"
-    wait_for 5 test -S "$LAB/h1/run/control.sock"
+    wait_for 5 socket_listens "$LAB/h1/run/control.sock"
     [ "$(stat -c '%a %u %g' "$LAB/h1/run/control.sock")" = "660 4243 4242" ]
     as() { setpriv --reuid "$1" --regid "$2" --clear-groups "$LAB/registrator" status --control "$LAB/h1/run/control.sock"; }
     as 0 0

@@ -147,7 +147,7 @@ block() {
     mkdir "$LAB/h1/proxy"
     lab_spawn proxy "$LAB/h1/proxy/log" socat "UNIX-LISTEN:$LAB/h1/proxy/docker.sock,fork" \
         "UNIX-CONNECT:$LAB/h1/docker.sock"
-    wait_for 5 test -S "$LAB/h1/proxy/docker.sock"
+    wait_for 5 socket_listens "$LAB/h1/proxy/docker.sock"
     agent h1 --node h1 --ttl 600 --heartbeat 300 --resync 600 --etcd-api v3 --docker "unix://$LAB/h1/proxy/docker.sock"
     wait_for 10 agree 1 1
     # The stream's end of it alone: what is asked anew gets its answer.

@@ -154,7 +154,7 @@ registered() {
     lab_build_fake_docker "$LAB/fake-docker"
     LAB_NETNS=$LAB_ID-h1 lab_spawn fake-docker "$LAB/fake.log" "$LAB/fake-docker" --socket "$LAB/h1/docker.sock" \
         --data "$LAB_TOP/tests/data/docker" --containers 1000
-    wait_for 10 test -S "$LAB/h1/docker.sock"
+    wait_for 10 socket_listens "$LAB/h1/docker.sock"
     # The fake engine's containers have no servers.
     lab_agent h1 --node h1 --listen 127.0.0.1:9100 --ready none
     wait_for 60 registered 1000

@@ -80,6 +80,11 @@ lab_pid() {
     [[ -n $start && $(_lab_start_time "$pid") == "$start" ]] && echo "$pid"
 }
 
+# socket_listens PATH: a server accepts connections at this Unix socket. The file is there a moment earlier.
+socket_listens() {
+    socat -u OPEN:/dev/null "UNIX-CONNECT:$1"
+}
+
 lab_alive() {
     lab_pid "$1" >/dev/null
 }
