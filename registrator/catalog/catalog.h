@@ -72,10 +72,9 @@ typedef struct CatalogSink {
     void (*left_out)(void *userdata, const CatalogEntry *entry, const char *what);
     /* The container runs on after its stop limit: from now on it is registered again, if it is ready. */
     void (*outlived)(void *userdata, const CatalogEntry *entry);
-    /* Does etcd hold this key with this value, registered by an earlier run of the agent? This and the
-     * next two may be NULL where nothing is probed and nothing crashes. */
+    /* Does etcd hold this key with this value, registered by an earlier run of the agent? */
     bool (*inherits)(void *userdata, const char *key, const char *value);
-    /* There is a probe to take, or a delay ends earlier than any before: time for catalog_next_probe() and catalog_expire(). */
+    /* This and the next may be NULL where nothing is probed and nothing crashes. There is a probe to take, or a delay ends earlier than any before: time for catalog_next_probe() and catalog_expire(). */
     void (*due)(void *userdata);
     /* What the log says of a port that is probed. value: of the label. */
     void (*probed)(void *userdata, const CatalogEntry *entry, CatalogProbed what, uint16_t port, const char *value);

@@ -77,5 +77,8 @@ uint64_t catalog_expire_delays(Catalog *catalog, uint64_t now_us);
 
 /* catalog_ready.c: gives the records whose ports are not ready that reason. 0 or -ENOMEM. */
 int catalog_judge_ready(Catalog *catalog, CatalogEntry *entry, Records *records);
+/* dockerd 25 and newer: after a restart with live-restore, the health is "starting" until the next check, although the
+ * container never stopped. It counts as healthy if an earlier run of the agent has registered a key of it. 0 or -ENOMEM. */
+int catalog_adopt_health(Catalog *catalog, CatalogEntry *entry);
 /* Is a port of it about to be probed, so that its key comes of the same event? */
 bool catalog_is_unprobed(const CatalogEntry *entry);

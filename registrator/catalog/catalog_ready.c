@@ -72,6 +72,35 @@ int catalog_judge_ready(Catalog *catalog, CatalogEntry *entry, Records *records)
     return r < 0 ? r : 0;
 }
 
+/* Is it too early for a health state, in a start that an earlier run of the agent may have seen? */
+static bool lacks_health(const CatalogEntry *entry)
+{
+    return entry->container && entry->container->health == HEALTH_STARTING && !entry->has_started;
+}
+
+int catalog_adopt_health(Catalog *catalog, CatalogEntry *entry)
+{
+    Records records;
+    bool inherits = false;
+    int r;
+
+    if (!lacks_health(entry))
+        return 0;
+    entry->container->health = HEALTH_HEALTHY;
+    r = records_from_container(&records, entry->container, catalog->rules);
+    for (size_t i = 0; r >= 0 && i < records.n_items && !inherits; i++) {
+        const Record *record = &records.items[i];
+
+        inherits =
+            record->reason == REASON_NONE && catalog->sink.inherits(catalog->sink.userdata, record->key, record->value);
+    }
+    if (!inherits)
+        entry->container->health = HEALTH_STARTING;
+    if (r >= 0)
+        records_clear(&records);
+    return r;
+}
+
 bool catalog_is_unprobed(const CatalogEntry *entry)
 {
     for (size_t i = 0; i < entry->readiness.n_ports; i++)
@@ -152,9 +181,7 @@ bool catalog_awaits_answers(const Catalog *catalog)
 
 void catalog_adopt(Catalog *catalog)
 {
-    if (catalog->probes.n_waiting + catalog->probes.n_asked == 0)
-        return;
     for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
-        if (catalog_is_unprobed(entry))
+        if (catalog_is_unprobed(entry) || lacks_health(entry))
             (void)catalog_evaluate(catalog, entry);
 }

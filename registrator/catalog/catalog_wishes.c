@@ -95,7 +95,9 @@ static int make_records(Catalog *catalog, CatalogEntry *entry, Records *ret)
     /* A list entry lacks the environment, the stop signal and more: records come from inspects alone. */
     if (!entry->container || !entry->container->complete)
         return 0;
-    r = records_from_container(ret, entry->container, catalog->rules);
+    r = catalog_adopt_health(catalog, entry);
+    if (r >= 0)
+        r = records_from_container(ret, entry->container, catalog->rules);
     if (r < 0)
         return r;
     reason = own_reason(catalog, entry);

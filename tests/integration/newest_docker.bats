@@ -49,6 +49,11 @@ end() {
     lab_docker "$1" exec "$2" touch /end || true
 }
 
+# engine_says STATUS NAME: of the container's health check.
+engine_says() {
+    [[ $(lab_docker h1 inspect -f '{{.State.Health.Status}}' "$2") == "$1" ]]
+}
+
 # api: prints the newest that the engine has, and the oldest.
 api() {
     lab_docker_get h1 /version | jq -r '"\(.ApiVersion) \(.MinAPIVersion)"'
@@ -200,6 +205,23 @@ early_inspects() {
     events_are live-health "PUT live-health $health"
     events_are live-stays "PUT live-stays $value"
     said h1 "warning: " 1
+}
+
+@test "the newest: an agent that starts while the engine says \"starting\" keeps the key of a healthy container" {
+    local value
+    lab_docker h1 run -d -P --name live-starting --health-interval 10s app:health
+    lab_docker h1 exec live-starting touch /healthy
+    wait_for 15 has h1 live-starting
+    value=$(mapped h1 live-starting)
+    lab_agent_stop h1
+    lab_dockerd_stop h1 KILL
+    newest
+    engine_says starting live-starting
+    agent h1 "${ARGUMENTS[@]}"
+    # The first check after the restart of the engine.
+    wait_for 15 engine_says healthy live-starting
+    heartbeats 2
+    events_are live-starting "PUT live-starting $value"
 }
 
 @test "the newest: if its minimum API is above the agent's, the agent sends requests without a version" {

@@ -75,6 +75,14 @@ static void ignore_entry(void *userdata, const CatalogEntry *entry)
     (void)entry;
 }
 
+static bool inherits_nothing(void *userdata, const char *key, const char *value)
+{
+    (void)userdata;
+    (void)key;
+    (void)value;
+    return false;
+}
+
 /* A test replaces the calls that it checks. */
 __attribute__((unused)) static CatalogSink sink_build(void *userdata)
 {
@@ -83,5 +91,6 @@ __attribute__((unused)) static CatalogSink sink_build(void *userdata)
                           .duplicate = ignore_text,
                           .left_out = ignore_text,
                           .outlived = ignore_entry,
+                          .inherits = inherits_nothing,
                           .userdata = userdata };
 }

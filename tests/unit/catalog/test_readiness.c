@@ -653,13 +653,20 @@ static void without_probes_all_is_ready(void **state)
     assert_log(rig, "+web ");
 }
 
-/* A list shows the container, as after a start of the agent. */
-static void is_listed(Rig *rig)
+#define STARTING "\"Status\":\"running\",\"Health\":{\"Status\":\"starting\"}"
+
+/* A list shows the container with this state, as after a start of the agent. */
+static void list_with(Rig *rig, const char *state)
 {
     catalog_list_begin(rig->catalog);
-    catalog_listed(rig->catalog, inspected(rig, "80/tcp", "", "\"Status\":\"running\"", 1));
+    catalog_listed(rig->catalog, inspected(rig, "80/tcp", "", state, 1));
     catalog_list_end(rig->catalog, true);
-    answer(rig, inspected(rig, "80/tcp", "", "\"Status\":\"running\"", 1));
+    answer(rig, inspected(rig, "80/tcp", "", state, 1));
+}
+
+static void is_listed(Rig *rig)
+{
+    list_with(rig, "\"Status\":\"running\"");
 }
 
 static void a_port_that_an_earlier_run_registered_is_ready(void **state)
@@ -690,7 +697,46 @@ static void a_port_is_ready_when_the_store_finds_its_key(void **state)
     assert_log(rig, "");
 }
 
-/* The key is of a start before this one. */
+/* dockerd says so for a while after its own restart with live-restore. */
+static void a_health_that_is_starting_is_healthy_if_an_earlier_run_registered_the_key(void **state)
+{
+    Rig *rig = *state;
+
+    rig->inherited = "web";
+    list_with(rig, STARTING);
+    assert_log(rig, "+web ");
+    assert_true(nothing_to_probe(rig));
+    rig->inherited = NULL;
+    list_with(rig, STARTING);
+    assert_log(rig, "");
+    tell(rig, ACTION_UNHEALTHY, 0);
+    assert_log(rig, "-web ");
+}
+
+static void a_health_that_is_starting_is_healthy_when_the_store_finds_the_key(void **state)
+{
+    Rig *rig = *state;
+
+    list_with(rig, STARTING);
+    catalog_adopt(rig->catalog);
+    assert_log(rig, "");
+    rig->inherited = "web";
+    catalog_adopt(rig->catalog);
+    assert_log(rig, "+web ");
+}
+
+static void a_health_that_is_starting_after_a_start_inherits_nothing(void **state)
+{
+    Rig *rig = *state;
+
+    rig->inherited = "web";
+    start_with(rig, "80/tcp", "", STARTING, 2);
+    catalog_adopt(rig->catalog);
+    assert_log(rig, "");
+    tell(rig, ACTION_HEALTHY, 0);
+    assert_log(rig, "+web ");
+}
+
 /* The answer to an early question shows a start of now, too. */
 static void an_answer_before_the_start_event_causes_a_probe(void **state)
 {
@@ -824,6 +870,9 @@ int main(void)
         TEST(a_container_that_has_started_since_is_probed),
         TEST(switching_probes_on_keeps_registered_keys),
         TEST(a_port_that_inherits_one_key_is_ready_for_all),
+        TEST(a_health_that_is_starting_is_healthy_if_an_earlier_run_registered_the_key),
+        TEST(a_health_that_is_starting_is_healthy_when_the_store_finds_the_key),
+        TEST(a_health_that_is_starting_after_a_start_inherits_nothing),
         TEST(the_end_of_a_delay_is_reported),
         TEST(a_removed_container_is_not_probed),
     };
