@@ -50,6 +50,30 @@ func (d docker) pid(name string) (int, error) {
 	return container.State.Pid, err
 }
 
+// recreate replaces a container by another one of the same name and settings.
+func (d docker) recreate(name string) error {
+	text, err := d.call("GET", "/containers/"+name+"/json", "")
+	if err != nil {
+		return err
+	}
+	var container struct{ Config, HostConfig map[string]any }
+	if err = json.Unmarshal(text, &container); err != nil {
+		return err
+	}
+	// Docker made it of the old container's ID.
+	delete(container.Config, "Hostname")
+	container.Config["HostConfig"] = container.HostConfig
+	body, err := json.Marshal(container.Config)
+	if err != nil {
+		return err
+	}
+	if _, err = d.call("DELETE", "/containers/"+name, ""); err != nil {
+		return err
+	}
+	_, err = d.call("POST", "/containers/create?name="+name, string(body))
+	return err
+}
+
 type dockerEvent struct {
 	Action   string
 	Actor    struct{ Attributes map[string]string }

@@ -88,8 +88,11 @@ func (b *bench) cycle(p *party, byStop bool, pause time.Duration) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.docker.call("POST", path+"/wait?condition=not-running", "")
-	return err
+	if _, err = b.docker.call("POST", path+"/wait?condition=not-running", ""); err != nil || byStop {
+		return err
+	}
+	// The agent registers a container that has crashed only after a delay.
+	return b.docker.recreate(p.container)
 }
 
 func latency(arguments []string) error {
