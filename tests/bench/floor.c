@@ -1,8 +1,8 @@
 /* The floor that the agent is held against: the least that can be done, with nothing checked, nothing parsed
- * that need not be, blocking calls and one kept-alive connection to etcd.
+ * that need not be (of an inspect it reads no more than its end), blocking calls and one kept-alive connection to etcd.
  *
- *   floor events SOCKET ADDRESS PORT NAME PREFIX    puts PREFIX/NAME at the container's start, deletes it at its
- *                                                   kill or die
+ *   floor events SOCKET ADDRESS PORT NAME PREFIX    at the container's start inspects it and puts PREFIX/NAME, and
+ *                                                   deletes the key at its kill or die
  *   floor cold SOCKET ADDRESS PORT PREFIX N         one list, read and not looked at, then N puts in transactions
  *                                                   of 125
  */
@@ -78,28 +78,28 @@ static size_t base64(char *out, const char *text)
     return n;
 }
 
-/* Sends a POST in one write and reads the answer: headers and as many bytes as they say. */
-static void post(int fd, const char *path, const char *body)
+/* Sends a request in one write and reads the answer: headers and as many bytes as they say. */
+static void ask(int fd, const char *method, const char *path, const char *body)
 {
     static char buffer[65536];
     char *begin, *length;
     size_t size = 0;
-    int n = snprintf(buffer, sizeof(buffer), "POST %s HTTP/1.1\r\nHost: etcd\r\nContent-Length: %zu\r\n\r\n%s", path,
-                     strlen(body), body);
+    int n = snprintf(buffer, sizeof(buffer), "%s %s HTTP/1.1\r\nHost: floor\r\nContent-Length: %zu\r\n\r\n%s", method,
+                     path, strlen(body), body);
 
     send_all(fd, buffer, (size_t)n);
     for (;;) {
         ssize_t got = read(fd, buffer + size, sizeof(buffer) - size - 1);
 
         if (got <= 0)
-            errx(1, "etcd closed the connection");
+            errx(1, "%s: the connection was closed", path);
         size += (size_t)got;
         buffer[size] = '\0';
         begin = strstr(buffer, "\r\n\r\n");
         if (!begin)
             continue;
         if (strncmp(buffer, "HTTP/1.1 200", 12) != 0)
-            errx(1, "etcd: %s", buffer);
+            errx(1, "%s: %s", path, buffer);
         length = strcasestr(buffer, "\r\nContent-Length: ");
         if (length && length < begin ? size >= (size_t)(begin + 4 - buffer) + strtoul(length + 18, NULL, 10)
                                      : strcmp(buffer + size - 5, "0\r\n\r\n") == 0)
@@ -107,10 +107,10 @@ static void post(int fd, const char *path, const char *body)
     }
 }
 
-static void watch_events(int docker, int etcd, const char *name, const char *prefix)
+static void watch_events(int docker, int questions, int etcd, const char *name, const char *prefix)
 {
     static char buffer[65536];
-    char wanted[128], key[256], encoded[512], put[1024], delete[1024];
+    char wanted[128], inspect[128], key[256], encoded[512], put[1024], delete[1024];
     size_t size = 0;
     bool there = false;
 
@@ -119,6 +119,7 @@ static void watch_events(int docker, int etcd, const char *name, const char *pre
              "%%2C%%22kill%%22%%2C%%22die%%22%%5D%%7D HTTP/1.1\r\nHost: docker\r\n\r\n");
     send_all(docker, buffer, strlen(buffer));
     snprintf(wanted, sizeof(wanted), "\"name\":\"%s\"", name);
+    snprintf(inspect, sizeof(inspect), "/containers/%s/json", name);
     snprintf(key, sizeof(key), "%s/%s", prefix, name);
     base64(encoded, key);
     /* A value of the agent's length, 192.0.2.11:32768. */
@@ -138,7 +139,9 @@ static void watch_events(int docker, int etcd, const char *name, const char *pre
             bool start = strstr(line, "\"Action\":\"start\"");
 
             if (strstr(line, wanted) && start != there) {
-                post(etcd, start ? "/v3/kv/put" : "/v3/kv/deleterange", start ? put : delete);
+                if (start)
+                    ask(questions, "GET", inspect, "");
+                ask(etcd, "POST", start ? "/v3/kv/put" : "/v3/kv/deleterange", start ? put : delete);
                 there = start;
             }
             line = end + 1;
@@ -170,7 +173,7 @@ static void cold(int docker, int etcd, const char *prefix, int n)
                                      value64);
         }
         snprintf(body + size, sizeof(body) - size, "]}");
-        post(etcd, "/v3/kv/txn", body);
+        ask(etcd, "POST", "/v3/kv/txn", body);
     }
 }
 
@@ -182,7 +185,7 @@ int main(int argc, char **argv)
     int etcd = connect_tcp(argv[3], argv[4]);
 
     if (strcmp(argv[1], "events") == 0)
-        watch_events(docker, etcd, argv[5], argv[6]);
+        watch_events(docker, connect_unix(argv[2]), etcd, argv[5], argv[6]);
     else
         cold(docker, etcd, argv[5], atoi(argv[6]));
     return 0;

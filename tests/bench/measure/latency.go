@@ -4,12 +4,14 @@ import (
 	"flag"
 	"fmt"
 	"math/rand"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// One of the two that are compared: it alone acts on its container, and while it is not its turn
-// it is stopped, so that neither disturbs the other.
+// One of those that are compared: it alone acts on its container, and while it is not its turn it is stopped, so that
+// none disturbs another.
 type party struct {
 	name      string
 	container string
@@ -46,17 +48,30 @@ func (b *bench) measure(p *party, what string, deleted bool, act func() error, a
 	return <-failed
 }
 
-func (b *bench) turn(p, other *party, byStop bool, pause time.Duration) error {
-	// Without the other, and when it has worked off what it slept through in the last turn.
-	if err := syscall.Kill(p.pid, syscall.SIGCONT); err != nil {
-		return err
-	}
+func (b *bench) turn(p *party, all []*party, byStop bool, pause time.Duration) error {
+	// Without the others, and when it has worked off what it slept through in their turns.
 	time.Sleep(50*time.Millisecond + pause)
-	if err := syscall.Kill(other.pid, syscall.SIGSTOP); err != nil {
-		return err
+	for _, other := range all {
+		if other == p {
+			continue
+		}
+		if err := syscall.Kill(other.pid, syscall.SIGSTOP); err != nil {
+			return err
+		}
+		defer syscall.Kill(other.pid, syscall.SIGCONT)
 	}
-	defer syscall.Kill(other.pid, syscall.SIGCONT)
 	return b.cycle(p, byStop, pause)
+}
+
+// parseParty reads NAME:PID:PREFIX. The container is bench-NAME, and the key PREFIX/bench-NAME.
+func parseParty(text string) (*party, error) {
+	parts := strings.SplitN(text, ":", 3)
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("%s is not NAME:PID:PREFIX", text)
+	}
+	pid, err := strconv.Atoi(parts[1])
+	container := "bench-" + parts[0]
+	return &party{name: parts[0], container: container, key: parts[2] + "/" + container, pid: pid}, err
 }
 
 // cycle starts the party's container and ends it: by docker stop, or by a death.
@@ -99,17 +114,17 @@ func latency(arguments []string) error {
 	flags := flag.NewFlagSet("latency", flag.ExitOnError)
 	socket := flags.String("docker", "", "Docker's `socket`")
 	url := flags.String("etcd", "", "etcd's `URL`")
-	turns := flags.Int("turns", 200, "how many containers each of the two gets")
+	turns := flags.Int("turns", 200, "how many containers each of them gets")
 	warmUp := flags.Int("warm-up", 5, "how many before that are not counted")
 	seed := flags.Int64("seed", 1, "who is when follows from it")
-	agent := flags.Int("agent", 0, "the agent's `pid`")
-	floor := flags.Int("floor", 0, "the floor's `pid`")
+	var parties []*party
+	flags.Func("party", "one of them, as `NAME:PID:PREFIX`; repeatable", func(text string) error {
+		p, err := parseParty(text)
+		parties = append(parties, p)
+		return err
+	})
 	flags.Parse(arguments)
 
-	parties := []*party{
-		{name: "agent", container: "bench-agent", key: "/app/servers/bench-agent", pid: *agent},
-		{name: "floor", container: "bench-floor", key: "/flo/servers/bench-floor", pid: *floor},
-	}
 	b := &bench{docker: newDocker(*socket), etcd: etcd{*url}}
 	var err error
 	if b.events, err = b.docker.events(); err != nil {
@@ -121,13 +136,15 @@ func latency(arguments []string) error {
 	random := rand.New(rand.NewSource(*seed))
 	for i := -*warmUp; i < *turns; i++ {
 		if i <= 0 {
-			parties[0].samples, parties[1].samples, b.own = map[string][]float64{}, map[string][]float64{}, nil
+			b.own = nil
+			for _, p := range parties {
+				p.samples = map[string][]float64{}
+			}
 		}
-		first := random.Intn(2)
-		for _, n := range []int{first, 1 - first} {
+		for _, n := range random.Perm(len(parties)) {
 			// Not in step with anything that is done at regular times.
 			pause := time.Duration(random.Intn(50)) * time.Millisecond
-			if err := b.turn(parties[n], parties[1-n], i%2 == 0, pause); err != nil {
+			if err := b.turn(parties[n], parties, i%2 == 0, pause); err != nil {
 				return err
 			}
 		}
