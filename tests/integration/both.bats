@@ -111,7 +111,7 @@ no_event() {
     layout dns
     agent h1 --config "$LAB/h1/conf" --node h1
     # confd finds the directory before there is a key.
-    etcd2 GET /app/dns
+    wait_for 10 etcd2 GET /app/dns
     lab_docker h1 run -d -P --name web app:1
     value=$(mapped h1 web)
     keys2_become "/app/dns/web servers"$'\n'"/app/servers/web $value"
