@@ -99,6 +99,20 @@ static void add_crash_loop(cJSON *object, const CatalogEntry *entry)
     set_string(object, "text", text);
 }
 
+/* Between two starts by Docker, or after the last one. */
+static void add_ended(cJSON *object, const CatalogEntry *entry)
+{
+    bool has_health = entry->container->health != HEALTH_NONE;
+    CLEANUP_FREE char *text =
+        text_format("not running: it %s %u times within %d s of its start",
+                    has_health ? "ended or became unhealthy" : "ended", entry->crash_loop.crashes, CRASH_WITHIN_S);
+
+    add_reason(object, REASON_NOT_RUNNING);
+    set_string(object, "text", text);
+    set_string(object, "remedy",
+               "Read the container's log. Docker starts the container again if its restart policy allows that.");
+}
+
 static unsigned long seconds_since(uint64_t since_us)
 {
     uint64_t now_us = clock_boottime_us();
@@ -213,6 +227,8 @@ cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry)
         json_set_text(object, "state", "unregistered");
         if (reason == REASON_CRASH_LOOP)
             add_crash_loop(object, entry);
+        else if (reason == REASON_NOT_RUNNING && entry->crash_loop.crashes > 1)
+            add_ended(object, entry);
         else
             add_reason(object, reason);
     } else {
