@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Forbidden phrases: the words that the glossary replaces, clauses as nouns, passive duties, inversions and moods. Each
-# has a plain form: a named actor, a verb, an object. The list stands here alone. The check reads the manuals, the pages,
-# the files of etc/ and systemd/, the quick start and the strings of the program.
+# has a plain form: a named actor, a verb, an object. The list stands here alone. The check reads the manuals, the pages
+# and their templates, the files of etc/ and systemd/, the quick start, the strings of the program and the names of tests.
 
 bats_require_minimum_version 1.5.0
 
@@ -21,30 +21,41 @@ FORBIDDEN+='|\b(say|says|said|saying) so\b|\ball the same\b|\b(which [a-z.]+|clo
 FORBIDDEN+='|\bkeys? (goes|go|went|leaves|dies|die)\b|\b(an|the) audit\b|\baudits\b|\bends by\b|\bby then\b|\b(is|are) news\b|\bfor its own\b'
 FORBIDDEN+='|\bas it comes\b|\b(is|are) at its\b|\bcomes? out (right|wrong)\b|\b(hears?|heard) (Docker|etcd|nothing)\b|\bbut for\b|\bwhich see\b|\bnot so much\b'
 
-# pages TREE: the files of TREE that users read. The benchmark pages are written by their generators.
+# pages TREE: the files of TREE that users read. NEWS lists the old words.
 pages() {
     find "$1"/*.md "$1"/docs/*.md "$1"/man/*.[158] "$1"/etc "$1"/systemd "$1"/quickstart "$1"/compose.yaml "$1"/Dockerfile -type f 2>/dev/null |
-        grep -vE '/(NEWS|docs/(benchmarks.*))\.md$' || true
+        grep -v '/NEWS\.md$' || true
 }
 
-# forbidden TREE: prints each line of TREE's pages, and each string of its sources, that has a forbidden phrase.
+# test_names TREE: "FILE: NAME" for each test of bats, and for each test of cmocka with spaces for underscores.
+test_names() {
+    grep -roE --include='*.bats' '^@test .*"' "$1/tests" | sed 's/:@test "\(.*\)"$/: \1/'
+    grep -roE --include='*.c' '^static void [a-z0-9_]+\(void \*\*' "$1/tests" |
+        sed 's/^\([^:]*\):static void \([a-z0-9_]*\).*/\1 \2/' | while read -r file name; do echo "$file: ${name//_/ }"; done
+}
+
+# forbidden TREE: prints each line of TREE's pages, each string of its sources and each name of a test that has a forbidden phrase.
 forbidden() {
     local files
     mapfile -t files < <(pages "$1")
     grep -nHEi "$FORBIDDEN" /dev/null "${files[@]}"
+    # In a template, {{...}} is code.
+    find "$1/tests/bench" -name '*.tmpl' 2>/dev/null | while read -r file; do
+        sed 's/{{[^}]*}}//g' "$file" | grep -nEi --label="$file" -H "$FORBIDDEN"
+    done
+    test_names "$1" | grep -Ei "^[^:]*: .*($FORBIDDEN)"
     grep -rnHEi --include='*.c' --include='*.h' "^[^/*]*\"[^\"]*($FORBIDDEN)[^\"]*\"" "$1/registrator"
     return 0
 }
 
-@test "language: no page, manual or string of the program has a forbidden phrase" {
+@test "language: no page, manual, template of a page, string of the program or name of a test has a forbidden phrase" {
     run forbidden "$BATS_TEST_DIRNAME/../.."
     echo "$output"
     [[ $status -eq 0 && -z $output ]]
 }
-@test "language: the check finds a phrase in a page, in a manual, in the settings file, in an alert and in a string, and in no comment" {
+@test "language: the check finds a phrase in each kind of text, and in no comment" {
     local tree=$BATS_TEST_TMPDIR/tree
-    mkdir -p "$tree"/{docs,man,etc,registrator/base}
-    mkdir -p "$tree/etc/prometheus"
+    mkdir -p "$tree"/{docs,man,etc/prometheus,registrator/base,tests/{bench,unit}}
     printf '%s\n' 'Whoever starts a container chooses the name.' 'The log says so.' >"$tree/docs/page.md"
     printf '%s\n' 'The key is to be deleted.' 'withdraws the containers' 'wakes every reader' >"$tree/man/registrator.8"
     echo '# The key goes by itself.' >"$tree/etc/registrator.conf"
@@ -53,7 +64,10 @@ forbidden() {
         'log_info("no answer, registered all the same");' \
         >"$tree/registrator/base/text.c"
     printf '%s\n' '    ROW(NONE, "none", "nobody'"'"'s key")' >"$tree/registrator/base/text.h"
+    printf '%s\n' '{{num "reader.keys"}} keys' '{{num "a"}} keys wake every reader' >"$tree/tests/bench/page.md.tmpl"
+    printf '@%s\n' 'test "the key is gone" {' 'test "the key goes" {' >"$tree/tests/a.bats"
+    printf '%s\n' 'static void the_key_is_gone(void **state)' 'static void the_key_goes(void **state)' >"$tree/tests/unit/test_a.c"
     run forbidden "$tree"
     echo "$output"
-    [[ $status -eq 0 && ${#lines[@]} -eq 11 && $output != *"reads this"* ]]
+    [[ $status -eq 0 && ${#lines[@]} -eq 14 && $output != *"reads this"* && $output != *"is gone"* && $output != *reader.keys* ]]
 }

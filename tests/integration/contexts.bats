@@ -113,7 +113,7 @@ renders_none() {
     renders nginx '^ *server 192\.0\.2\.11:[0-9]+ weight=[0-9]+ max_fails=1 fail_timeout=2s; # all-[0-9]+$'
 }
 
-@test "as JSON: a reader gets the label's text unchanged" {
+@test "as JSON: a consumer gets the label's text unchanged" {
     create_all
     agent --value '{"at":"{address}:{port}","port":{container_port},"text":{label:SERVICE_T|json}}'
     wait_for 20 all_keys '.*'

@@ -115,7 +115,7 @@ lab_docker_address() {
     echo 172.17.0.2
 }
 
-@test "etcd v3: readers, writers, recorder" {
+@test "etcd v3: the helpers that read, write and record" {
     local version
     for version in 3.3 3.4 3.5 3.6; do
         [ -x "$LAB_TOOLS/bin/etcd-$version" ] || continue
@@ -141,7 +141,7 @@ lab_docker_address() {
     done
 }
 
-@test "etcd v2: readers, writers, recorder" {
+@test "etcd v2: the helpers that read, write and record" {
     local version
     for version in 0.4 2.3 3.4 3.5; do
         [ -x "$LAB_TOOLS/bin/etcd-$version" ] || continue

@@ -137,7 +137,7 @@ static void a_family_without_a_route_keeps_its_address(void **state)
 }
 
 /* As IPv6 addresses do while their interface is down. */
-static void a_family_whose_address_went_keeps_it_for_a_moment(void **state)
+static void a_family_keeps_a_lost_address_for_a_moment(void **state)
 {
     World world;
 
@@ -234,7 +234,7 @@ int main(void)
         cmocka_unit_test(the_store_gets_the_address_before_the_change_is_announced),
         cmocka_unit_test(a_refresh_announces_the_address_that_the_store_has_found),
         cmocka_unit_test(a_family_without_a_route_keeps_its_address),
-        cmocka_unit_test(a_family_whose_address_went_keeps_it_for_a_moment),
+        cmocka_unit_test(a_family_keeps_a_lost_address_for_a_moment),
         cmocka_unit_test(another_address_of_the_family_is_taken_at_once),
         cmocka_unit_test(addresses_stay_if_both_families_are_gone),
         cmocka_unit_test(another_setting_keeps_no_family),

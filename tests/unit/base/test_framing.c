@@ -270,7 +270,7 @@ static void nul_bytes_are_handed_on(void **state)
     recorder_clear(&recorder);
 }
 
-static void error_of_the_reader_ends_the_feeding(void **state)
+static void error_of_the_callback_ends_the_feeding(void **state)
 {
     (void)state;
     for (FramingKind kind = FRAMING_LINES; kind <= FRAMING_ARRAY; kind++) {
@@ -316,7 +316,7 @@ int main(void)
         cmocka_unit_test(overlong_object_costs_only_itself),
         cmocka_unit_test(memory_is_bounded_by_the_longest_text),
         cmocka_unit_test(nul_bytes_are_handed_on),
-        cmocka_unit_test(error_of_the_reader_ends_the_feeding),
+        cmocka_unit_test(error_of_the_callback_ends_the_feeding),
         cmocka_unit_test(clear_forgets_a_half_text),
     };
 

@@ -797,7 +797,7 @@ static void pause_and_unpause(void **state)
     assert_int_equal(rig->n_asked, 0);
 }
 
-static void unpause_of_a_stop_is_no_return(void **state)
+static void unpause_of_a_stop_registers_nothing(void **state)
 {
     Rig *rig = *state;
 
@@ -1031,7 +1031,7 @@ static void question_that_is_given_up_is_not_answered(void **state)
     assert_wanted(rig, WEB, "192.0.2.1:1");
 }
 
-static void twenty_milliseconds_of_life(void **state)
+static void container_that_runs_for_20_ms_has_no_key(void **state)
 {
     Rig *rig = *state;
 
@@ -1488,7 +1488,7 @@ static void names_are_swapped(void **state)
 
 /* Operator, rules, Docker's absence */
 
-static void drained_is_out_until_undrained(void **state)
+static void drained_stays_deregistered_until_undrained(void **state)
 {
     Rig *rig = *state;
     char id[65];
@@ -2286,14 +2286,14 @@ static void live(uint64_t seed, bool lossy)
     free(world);
 }
 
-static void any_order_ends_in_the_truth(void **state)
+static void wishes_are_right_after_events_in_any_order(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++)
         live(seed, false);
 }
 
-static void any_order_and_lost_events_end_in_the_truth(void **state)
+static void wishes_are_right_after_any_order_and_lost_events(void **state)
 {
     (void)state;
     for (uint64_t seed = 2001; seed <= 2150; seed++)
@@ -2325,7 +2325,7 @@ int main(void)
         TEST(crash_loop_waits_longer_each_time),
         TEST(a_crash_while_it_waits_ends_the_wait),
         TEST(pause_and_unpause),
-        TEST(unpause_of_a_stop_is_no_return),
+        TEST(unpause_of_a_stop_registers_nothing),
         TEST(health_decides),
         TEST(container_that_outlives_its_stop_is_registered_again),
         TEST(container_that_died_without_an_event_is_not_registered_again),
@@ -2338,7 +2338,7 @@ int main(void)
         TEST(network_change_before_the_answer_makes_it_stale),
         TEST(failed_question_is_asked_again),
         TEST(question_that_is_given_up_is_not_answered),
-        TEST(twenty_milliseconds_of_life),
+        TEST(container_that_runs_for_20_ms_has_no_key),
         TEST(listed_containers_are_inspected_first),
         TEST(outdated_list_after_a_death_registers_nothing),
         TEST(outdated_list_shows_a_container_that_was_never_known),
@@ -2364,7 +2364,7 @@ int main(void)
         TEST(starting_after_healthy_changes_nothing),
         TEST(keys_stay_until_read_under_the_new_rules),
         TEST(names_are_swapped),
-        TEST(drained_is_out_until_undrained),
+        TEST(drained_stays_deregistered_until_undrained),
         TEST(drain_of_a_destroyed_one_is_forgotten),
         TEST(drain_until_death_ends_with_it),
         TEST(drained_host_has_no_keys),
@@ -2377,8 +2377,8 @@ int main(void)
         TEST(short_lived_containers_leave_no_keys),
         TEST(finds_by_name_and_by_id),
         TEST(environment_is_waited_for),
-        cmocka_unit_test(any_order_ends_in_the_truth),
-        cmocka_unit_test(any_order_and_lost_events_end_in_the_truth),
+        cmocka_unit_test(wishes_are_right_after_events_in_any_order),
+        cmocka_unit_test(wishes_are_right_after_any_order_and_lost_events),
     };
 
     return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);

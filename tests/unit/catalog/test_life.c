@@ -48,7 +48,7 @@ static void test_stop_signals_only(void **state)
 }
 
 /* docker stop -t 40 of a container whose StopTimeout is 10 s: nothing tells the 40. */
-static void test_stays_out_until_the_limit(void **state)
+static void test_stays_deregistered_until_the_limit(void **state)
 {
     Life life = stopping();
 
@@ -214,7 +214,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_signals_only),
-        cmocka_unit_test(test_stays_out_until_the_limit),
+        cmocka_unit_test(test_stays_deregistered_until_the_limit),
         cmocka_unit_test(test_the_limit_is_at_least_the_stop_timeout),
         cmocka_unit_test(test_death_and_start_end_a_stop),
         cmocka_unit_test(test_another_start_ends_a_stop),

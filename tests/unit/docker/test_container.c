@@ -491,7 +491,7 @@ static void the_smallest_containers(void **state)
     assert_int_equal(l->n_ports + l->n_networks + l->n_metadata, 0);
 }
 
-static void the_size_is_heeded(void **state)
+static void the_size_is_respected(void **state)
 {
     (void)state;
     CLEANUP_FREE char *text = read_data("inspect-single");
@@ -587,7 +587,7 @@ int main(void)
         cmocka_unit_test(remembered_health_is_no_change),
         cmocka_unit_test(json_that_is_no_container_is_refused),
         cmocka_unit_test(the_smallest_containers),
-        cmocka_unit_test(the_size_is_heeded),
+        cmocka_unit_test(the_size_is_respected),
         cmocka_unit_test(broken_bodies_do_no_harm),
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(a_simple_container_is_small),

@@ -866,7 +866,7 @@ static void early_inspects_have_slots_of_their_own(void **state)
 }
 
 /* Four that hang keep no fifth waiting for as long as they take. */
-static void hanging_inspects_make_room(void **state)
+static void hanging_inspects_give_up_their_slots(void **state)
 {
     Rig *rig = *state;
     char id[65];
@@ -910,7 +910,7 @@ static void bad_answers_to_inspects_have_their_own_errors(void **state)
     assert_int_equal(rig->n_lost, 0);
 }
 
-static void pending_inspects_die_with_the_stream(void **state)
+static void pending_inspects_end_with_the_stream(void **state)
 {
     Rig *rig = *state;
     char id[65];
@@ -989,9 +989,9 @@ int main(void)
         TEST(entry_that_is_no_container_is_passed_over),
         TEST(few_inspects_at_once_and_all_answered),
         TEST(early_inspects_have_slots_of_their_own),
-        TEST(hanging_inspects_make_room),
+        TEST(hanging_inspects_give_up_their_slots),
         TEST(bad_answers_to_inspects_have_their_own_errors),
-        TEST(pending_inspects_die_with_the_stream),
+        TEST(pending_inspects_end_with_the_stream),
         TEST(freed_at_any_time),
     };
 

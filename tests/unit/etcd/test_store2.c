@@ -404,7 +404,7 @@ static void a_new_cluster_counts_as_the_member_that_answers(void **state)
     expect_open_fails(STORE_V3, lines, 2, STORE_UNREACHABLE, "majority");
 }
 
-static void words_refusals(void **state)
+static void reports_refusals_in_words(void **state)
 {
     static const struct {
         const char *status, *body, *words;
@@ -887,7 +887,7 @@ int main(void)
         TEST(says_how_to_get_the_api),
         TEST(a_cluster_under_upgrade_counts_as_its_oldest_member),
         TEST(a_new_cluster_counts_as_the_member_that_answers),
-        TEST(words_refusals),
+        TEST(reports_refusals_in_words),
         TEST(takes_the_longest_list_of_keys_and_says_when_it_is_longer),
         TEST(a_permission_concerns_a_key),
         TEST(names_the_files_when_tls_fails),

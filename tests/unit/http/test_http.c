@@ -468,7 +468,7 @@ static void a_refused_stream_has_its_body_in_the_result(void **state)
     forget(&seen);
 }
 
-static void a_stream_ends_with_its_readers_error(void **state)
+static void a_stream_ends_with_the_error_of_its_data_callback(void **state)
 {
     Seen seen = { .data_error = -EBADMSG };
     HttpSpec spec = { .on_data = on_data };
@@ -724,7 +724,7 @@ int main(void)
         TEST(tells_a_streams_headers_before_it_has_a_body),
         TEST(a_stream_passes_in_bounded_pieces),
         TEST(a_refused_stream_has_its_body_in_the_result),
-        TEST(a_stream_ends_with_its_readers_error),
+        TEST(a_stream_ends_with_the_error_of_its_data_callback),
         TEST(a_request_may_be_freed_from_its_own_done),
         TEST(a_stream_may_be_freed_from_its_own_data),
         TEST(a_request_may_be_freed_from_anothers_done),

@@ -201,7 +201,7 @@ static void both_families_are_listened_at(void **state)
 
 /* Clients */
 
-static void silent_clients_keep_nobody_waiting(void **state)
+static void silent_clients_delay_no_other(void **state)
 {
     Rig *rig = *state;
     int silent[SERVER_CONNECTIONS_MAX - 1];
@@ -264,7 +264,7 @@ static bool is_cut(int fd)
 }
 
 /* As many as there are places, and none of them says more than half a request. */
-static void crowd_keeps_nobody_out(void **state)
+static void many_connections_of_one_client_exclude_no_other(void **state)
 {
     Rig *rig = *state;
     int crowd[SERVER_CONNECTIONS_MAX];
@@ -302,7 +302,7 @@ static void crowd_keeps_nobody_out(void **state)
 }
 
 /* Kept-alive ones, which have had their answers, go as well. */
-static void crowd_on_the_unix_socket_keeps_nobody_out(void **state)
+static void many_connections_of_one_user_exclude_no_other(void **state)
 {
     Rig *rig = *state;
     int crowd[SERVER_CONNECTIONS_MAX];
@@ -427,9 +427,9 @@ int main(void)
         TEST(file_that_is_no_socket_stays),
         TEST(directory_is_made_but_no_tree),
         TEST(both_families_are_listened_at),
-        TEST(silent_clients_keep_nobody_waiting),
-        TEST(crowd_keeps_nobody_out),
-        TEST(crowd_on_the_unix_socket_keeps_nobody_out),
+        TEST(silent_clients_delay_no_other),
+        TEST(many_connections_of_one_client_exclude_no_other),
+        TEST(many_connections_of_one_user_exclude_no_other),
         TEST(stranger_name_is_not_served_at_loopback),
         TEST(long_bodies_are_refused),
         TEST(others_on_the_loop_go_first),

@@ -84,7 +84,7 @@ static void client_ends_at_its_deadline(void **state)
     assert_int_equal(rig->clients.n, 0);
 }
 
-static void peer_with_the_most_makes_room(void **state)
+static void peer_with_the_most_connections_loses_its_oldest(void **state)
 {
     Rig *rig = *state;
     static const unsigned char peers[] = { 1, 2, 2, 3, 2 };
@@ -111,7 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(client_ends_at_its_deadline),
-        TEST(peer_with_the_most_makes_room),
+        TEST(peer_with_the_most_connections_loses_its_oldest),
     };
 
     return cmocka_run_group_tests_name("server clients", tests, NULL, NULL);

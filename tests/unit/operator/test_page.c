@@ -72,7 +72,7 @@ static void strangers_texts_stay_texts(void **state)
     assert_null(strstr(html, "</td><script"));
 }
 
-static void answer_without_its_members_is_a_page_all_the_same(void **state)
+static void answer_without_members_gives_a_page(void **state)
 {
     static const char *const answers[] = { "{}", "null",
                                            "{\"containers\":[null,{},{\"records\":[1,{}]}],\"docker\":1}" };
@@ -189,7 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_has_the_content_of_status),
         cmocka_unit_test(strangers_texts_stay_texts),
-        cmocka_unit_test(answer_without_its_members_is_a_page_all_the_same),
+        cmocka_unit_test(answer_without_members_gives_a_page),
         cmocka_unit_test(fleet_page_has_a_row_for_each_key),
         cmocka_unit_test(fleet_page_is_bounded),
         cmocka_unit_test(fleet_page_says_why_it_has_no_keys),

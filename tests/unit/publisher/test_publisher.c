@@ -288,7 +288,7 @@ static void live(bool has_lease, uint64_t seed)
     (void)teardown(&state);
 }
 
-static void any_failure_ends_in_the_truth_v3(void **state)
+static void keys_are_right_after_any_failure_v3(void **state)
 {
     (void)state;
     log_set_level(-1);
@@ -296,7 +296,7 @@ static void any_failure_ends_in_the_truth_v3(void **state)
         live(true, seed);
 }
 
-static void any_failure_ends_in_the_truth_v2(void **state)
+static void keys_are_right_after_any_failure_v2(void **state)
 {
     (void)state;
     log_set_level(-1);
@@ -307,9 +307,11 @@ static void any_failure_ends_in_the_truth_v2(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(a_call_without_memory_is_made_again),          BOTH(batch_without_memory_is_made_again),
-        cmocka_unit_test(each_allocation_may_fail),         cmocka_unit_test(any_failure_ends_in_the_truth_v3),
-        cmocka_unit_test(any_failure_ends_in_the_truth_v2),
+        BOTH(a_call_without_memory_is_made_again),
+        BOTH(batch_without_memory_is_made_again),
+        cmocka_unit_test(each_allocation_may_fail),
+        cmocka_unit_test(keys_are_right_after_any_failure_v3),
+        cmocka_unit_test(keys_are_right_after_any_failure_v2),
     };
 
     return cmocka_run_group_tests_name("publisher", tests, NULL, NULL);

@@ -34,7 +34,7 @@ static void resync_finds_missing_keys_and_orphans(void **state)
     assert_int_equal(publisher_counters(rig->publisher)->drift, 2);
 }
 
-static void resync_that_is_older_than_a_change_is_no_news(void **state)
+static void resync_older_than_a_change_is_ignored(void **state)
 {
     Rig *rig = *state;
 
@@ -224,7 +224,7 @@ int main(void)
         V3(resync_older_than_a_write_is_ignored),
         V3(changed_value_is_found_by_the_resync),
         V3(resync_finds_missing_keys_and_orphans),
-        V3(resync_that_is_older_than_a_change_is_no_news),
+        V3(resync_older_than_a_change_is_ignored),
         V3(resync_between_an_unknown_write_and_its_repetition),
         V3(resync_while_a_write_is_under_way),
         V3(resync_waits_for_better_times),

@@ -716,7 +716,7 @@ static void named_files_must_be_readable(void **state)
                       "FILE:3: [etcd] password_file: cannot read /nowhere/password: No such file");
 }
 
-static void pipes_do_not_hold_up(void **state)
+static void pipes_do_not_block(void **state)
 {
     CLEANUP(test_file_remove) TestFile pipe;
     scratch_template(pipe.path);
@@ -1094,7 +1094,7 @@ int main(void)
         TEST(certificates_and_users_come_in_pairs),
         TEST(tls_files_need_tls),
         TEST(named_files_must_be_readable),
-        TEST(pipes_do_not_hold_up),
+        TEST(pipes_do_not_block),
         TEST(passwords_of_refused_urls_are_not_repeated),
         TEST(subcommands_do_not_need_the_files),
         TEST(variables_go_by_option_and_by_file_key),
