@@ -1,4 +1,5 @@
-/* The container's own facts: its ports as others reach them, and why one is not registered. record.c calls it. */
+/* The ports of a container as other hosts reach them, and the reason why a port is not registered. record.c calls
+ * this file. */
 #include "catalog/candidate.h"
 
 #include "base/ip.h"
@@ -25,7 +26,7 @@ size_t record_labels(const char *const **ret_names)
     return ARRAY_SIZE(names);
 }
 
-/* SERVICE_<port>_<key> alone. */
+/* Looks at SERVICE_<port>_<key> only, not at SERVICE_<key>. */
 static const char *own_port_metadata(const Container *container, uint16_t port, const char *key)
 {
     char name[sizeof("SERVICE_65535_") + TEMPLATE_TEXT_MAX];
@@ -46,7 +47,8 @@ const char *port_metadata(const Container *container, uint16_t port, const char 
     return is_empty(value) ? NULL : value;
 }
 
-/* gliderlabs/registrator ignores with any value; false here means what it says. */
+/* gliderlabs/registrator ignores the container with any value. Here, the value "false" does not ignore the
+ * container. */
 static bool means_ignore(const char *value)
 {
     return !is_empty(value) && strcasecmp(value, "false") != 0 && strcasecmp(value, "no") != 0 &&
@@ -93,19 +95,20 @@ static unsigned protocols_wanted(const Container *container, uint16_t port)
 
 /* ---- candidates ---- */
 
-/* Why no other host reaches the address of a binding; REASON_NONE: other hosts do. */
+/* Returns the reason why other hosts cannot reach the address of a binding; REASON_NONE if other hosts can reach the
+ * address. */
 static Reason judge_address(const Rules *rules, const char *address)
 {
     if (ip_kind(address) == IP_LOOPBACK)
         return REASON_LOOPBACK;
-    /* What the operator has set to be advertised is reachable, whatever it looks like. */
+    /* The address that the operator has set counts as reachable, whatever kind of address it is. */
     if ((rules->address4 && strcmp(rules->address4, address) == 0) ||
         (rules->address6 && strcmp(rules->address6, address) == 0))
         return REASON_NONE;
     return ip_is_reachable(address, rules->unreachable, rules->n_unreachable) ? REASON_NONE : REASON_UNREACHABLE;
 }
 
-/* Swarm's own network, by which no other host reaches a task. */
+/* Swarm's own network. Other hosts cannot reach a task through this network. */
 static bool is_ingress(const Network *network)
 {
     return strcmp(network->name, "ingress") == 0;
@@ -124,8 +127,8 @@ static const char *network_address(const Network *network)
     return network->address4[0] != '\0' ? network->address4 : network->address6;
 }
 
-/* The address of the network that the container was started in, else of the first that gives it
- * one. */
+/* Returns the address of the network that the container was started in. If that network gives no address, returns
+ * the first address that any network gives. */
 const char *container_own_address(const Container *container)
 {
     const char *home = strcmp(container->network_mode, "default") == 0 ? "bridge" : container->network_mode;
@@ -155,13 +158,13 @@ static bool has_no_network(const Container *container)
     return strcmp(container->network_mode, "none") == 0;
 }
 
-/* Docker shows nothing of the network that a container shares; Podman shows all of it. */
+/* For a container that shares a network, Docker shows nothing of that network. Podman shows all of the network. */
 static bool shows_no_network(const Container *container)
 {
     return has_no_network(container) || (shares_network(container) && container->n_networks == 0);
 }
 
-/* Is the port the container's own? Podman shows all ports of a pod at each of its containers. */
+/* Does the port belong to the container? Podman shows all ports of a pod at each of the pod's containers. */
 static bool owns_port(const Container *container, const Port *port)
 {
     return !shares_network(container) || port->exposed ||
@@ -182,7 +185,7 @@ static bool is_one_off(const Container *container)
     return value && strcasecmp(value, "true") == 0;
 }
 
-/* Why a port that names no service is left out. */
+/* Returns the reason why a port without a service name is not registered. */
 static Reason judge_unnamed(const Container *container, bool explicit_only)
 {
     if (explicit_only)
@@ -240,7 +243,7 @@ static bool same_port(const Candidate *a, const Candidate *b)
     return a->port->container_port == b->port->container_port && a->port->protocol == b->port->protocol;
 }
 
-/* Does the mode register ports as they are in the container, and not as they are published? */
+/* Does the mode register the exposed ports, not the published ports? */
 static bool takes_exposed(const Container *container, const Rules *rules)
 {
     return rules->ports == PORTS_INTERNAL || container_is_host_network(container);
@@ -266,7 +269,7 @@ static int candidate_compare(const void *left, const void *right)
     return r != 0 ? r : strcmp(a->port->address, b->port->address);
 }
 
-/* ret has room for all of the container's ports. */
+/* ret has room for all ports of the container. */
 size_t candidates_find(Candidate *ret, const Container *container, const Rules *rules)
 {
     bool exposed = takes_exposed(container, rules);
@@ -276,7 +279,7 @@ size_t candidates_find(Candidate *ret, const Container *container, const Rules *
     for (size_t i = 0; i < container->n_ports; i++) {
         const Port *port = &container->ports[i];
         Candidate candidate = { .port = port, .host_port = exposed ? port->container_port : port->host_port };
-        /* Inside, the bindings of one port are the same thing. */
+        /* An exposed port is one candidate, however many bindings the port has. */
         if (candidate.host_port == 0 || !owns_port(container, port) ||
             (exposed && n > 0 && same_port(&ret[n - 1], &candidate)))
             continue;
@@ -301,7 +304,7 @@ static Reason judge_state(const Container *container)
     return container->health == HEALTH_UNHEALTHY ? REASON_UNHEALTHY : REASON_NONE;
 }
 
-/* All ports have this one reason. */
+/* Do all ports have this reason? */
 static bool all_have(const Candidate *candidates, size_t n, Reason reason)
 {
     for (size_t i = 0; i < n; i++)
@@ -331,7 +334,7 @@ static bool has_published_port(const Container *container)
     return false;
 }
 
-/* Why a running container has no port to register. */
+/* Returns the reason why a running container has no port to register. */
 static Reason judge_no_port(const Container *container, const Rules *rules)
 {
     if (has_no_network(container))
@@ -345,7 +348,7 @@ static Reason judge_no_port(const Container *container, const Rules *rules)
     return container->ports_pending ? REASON_NOT_PUBLISHED : REASON_NO_PORT;
 }
 
-/* What lasts before what passes: an unhealthy container without ports has no port. */
+/* Lasting reasons come before passing ones: if an unhealthy container has no port, the reason is the missing port. */
 Reason candidates_judge(const Container *container, const Candidate *candidates, size_t n, const Rules *rules)
 {
     if (container->pod_infra)

@@ -89,7 +89,7 @@ CatalogEntry *catalog_add_entry(Catalog *catalog, const char *id)
     }
     entry = calloc(1, sizeof(*entry));
     if (!entry)
-        return NULL; /* the next list brings it again */
+        return NULL; /* the next list shows the container again */
     (void)snprintf(entry->id, sizeof(entry->id), "%s", id);
     if (find_drained(catalog, id) != SIZE_MAX)
         entry->drain = DRAIN_BY_OPERATOR;
@@ -211,15 +211,15 @@ void catalog_set_rules(Catalog *catalog, const Rules *rules, bool inspect)
     }
 }
 
-/* The operator and Docker's absence. */
+/* The operator's drains, and Docker's absence. */
 
 void catalog_set_docker_away(Catalog *catalog, bool away)
 {
     if (catalog->docker_away == away)
         return;
     catalog->docker_away = away;
-    /* Back, the list has shown which ones run on as they were. Of the others nobody knows until they are
-     * inspected: they may have died meanwhile. */
+    /* When Docker is back, its list shows which containers run on unchanged. The other containers may have died, so
+     * their state is unknown until they are inspected. */
     for (CatalogEntry *entry = catalog->entries; entry; entry = entry->hh.next)
         entry->knowledge.away = away || (entry->knowledge.away && knowledge_is_open(&entry->knowledge));
     catalog_evaluate_all(catalog);
@@ -242,7 +242,7 @@ int catalog_drain(Catalog *catalog, const char *id, Drain drain)
         catalog_life_begin(catalog, entry);
         if (drain == DRAIN_NONE)
             (void)life_move(&entry->life,
-                            LIFE_RETURN); /* the operator also takes back a container that outlives its stop */
+                            LIFE_RETURN); /* the operator can also undrain a container that outlives its stop */
         catalog_life_end(catalog, entry);
         (void)catalog_evaluate(catalog, entry);
     }
@@ -300,7 +300,7 @@ void catalog_set_host_drained(Catalog *catalog, bool drained)
     catalog_evaluate_all(catalog);
 }
 
-/* Looking up. */
+/* Lookups. */
 
 CatalogEntry *catalog_first(Catalog *catalog)
 {

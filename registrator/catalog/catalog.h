@@ -1,5 +1,6 @@
-/* What this host should publish: containers, what events and answers said of them and in which order, and the
- * keys that follow. Pure: time comes as an argument, effects go out through the sink. */
+/* Which keys this host should have. The catalog keeps each container, the events and answers about the container,
+ * and their order, and derives the keys. Pure: the caller passes the time as an argument, and the catalog calls the
+ * sink for each effect. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -17,162 +18,172 @@ typedef struct Catalog Catalog;
 
 typedef enum Drain {
     DRAIN_NONE,
-    DRAIN_UNTIL_DEATH, /* being stopped by the operator: when it starts again it is back */
-    DRAIN_BY_OPERATOR, /* until undrained */
+    DRAIN_UNTIL_DEATH, /* the operator stops the container: the drain ends when the container starts again */
+    DRAIN_BY_OPERATOR, /* until the operator undrains the container */
 } Drain;
 
 enum {
     CATALOG_DRAINED_MAX = 1024, /* containers that the operator has drained */
-    CATALOG_CONTAINERS_MAX = 16384, /* known at once; see catalog_left_out() */
+    CATALOG_CONTAINERS_MAX = 16384, /* containers known at once; see catalog_left_out() */
 };
 
 typedef struct CatalogEntry {
     char id[65];
-    Container *container; /* NULL: nothing but events known yet */
-    Records records; /* with the catalog's own reasons filled in */
+    Container *container; /* NULL: only events are known so far */
+    Records records; /* with the reasons that the catalog adds */
     Knowledge knowledge;
-    uint64_t event_ns; /* Docker's time of that event, until what it changes is known; 0: none is waited for */
-    int64_t
-        expected_ns; /* Docker's time of the event that announced a start, until the start is known; 0: none is expected */
-    uint64_t rules_version; /* the catalog's, when the container was inspected last */
+    uint64_t event_ns; /* Docker's time of the event that the next change of keys comes from; 0: no such event */
+    /* Docker's time of the event that announced a start, until an answer shows that start; 0: no start is expected */
+    int64_t expected_ns;
+    uint64_t rules_version; /* the catalog's version at the last inspect of the container */
     Life life;
     CrashLoop crash_loop;
-    bool is_delayed; /* in the catalog's list of those that are not registered because of it */
+    bool is_delayed; /* the catalog's list `delayed` holds the entry */
     SLIST_ENTRY(CatalogEntry) delayed;
     Readiness readiness;
-    bool has_started; /* the agent saw its present start: no earlier run can have registered it */
-    bool is_settled; /* in the catalog's list of those with a port that has become ready */
+    bool has_started; /* the agent saw the present start, so no earlier run can have registered the container */
+    bool is_settled; /* the catalog's list `became_ready` holds the entry */
     SLIST_ENTRY(CatalogEntry) settled;
-    bool is_dispossessed; /* in the catalog's list of those whose key an older container has taken over */
+    bool is_dispossessed; /* the catalog's list `dispossessed` holds the entry */
     SLIST_ENTRY(CatalogEntry) dispossessed;
     struct {
-        bool limit; /* a bound leaves out a part of the container */
-        bool label; /* the container has a label without a meaning */
-    } warned; /* warnings that the sink has got */
+        bool limit; /* a limit leaves out a part of the container */
+        bool label; /* the container has a label with an unknown value */
+    } warned; /* the warnings that the sink has received */
     Drain drain;
     UT_hash_handle hh;
 } CatalogEntry;
 
 typedef enum CatalogProbed {
-    CATALOG_NOT_LISTENING, /* for READY_WARN_S */
-    CATALOG_ASSUMED, /* no probe could tell within the time limit: the port is registered */
-    CATALOG_LABEL, /* SERVICE_READY has a value that means nothing */
+    CATALOG_NOT_LISTENING, /* no connection accepted for READY_WARN_S */
+    CATALOG_ASSUMED, /* no probe got an answer within the time limit, so the port is registered */
+    CATALOG_LABEL, /* SERVICE_READY has an unknown value */
 } CatalogProbed;
 
 typedef struct CatalogSink {
-    /* key should hold value from now on. Called again only if the value changes. entry->event_ns says when, by
-     * Docker, what led to this happened; also in unwant. */
+    /* The key should have the value from now on. The catalog calls this again only if the value changes. For want
+     * and unwant, entry->event_ns is Docker's time of the event that caused the change. */
     void (*want)(void *userdata, const CatalogEntry *entry, const char *key, const char *value);
-    /* key should be no more. after: a key of the same container that takes its place and should be there
+    /* The key should no longer exist. after: a key of the same container that replaces this key and should exist
      * first, or NULL. */
     void (*unwant)(void *userdata, const CatalogEntry *entry, const char *key, const char *after);
-    /* The key is another container's of this host, which came first: this one waits. Once, until that changes. */
+    /* An older container of this host has the key, so this container waits. Called once until that changes. */
     void (*duplicate)(void *userdata, const CatalogEntry *entry, const char *key);
-    /* A bound leaves something of the container out; what says which. Once, until nothing is left out. */
+    /* A limit leaves out a part of the container; `what` names the part. Called once until nothing is left out. */
     void (*left_out)(void *userdata, const CatalogEntry *entry, const char *what);
-    /* The container runs on after its stop limit: from now on it is registered again, if it is ready. */
+    /* The container still runs after its stop limit. From now on the agent registers the container again if the
+     * container is ready. */
     void (*outlived)(void *userdata, const CatalogEntry *entry);
     /* Does etcd hold this key with this value, registered by an earlier run of the agent? */
     bool (*inherits)(void *userdata, const char *key, const char *value);
-    /* This and the next may be NULL where nothing is probed and nothing crashes. There is a probe to take, or a delay ends earlier than any before: time for catalog_next_probe() and catalog_expire(). */
+    /* A probe can be taken, or a delay ends earlier than all delays before: the time for catalog_next_probe() and
+     * catalog_expire() has come. due and probed may be NULL if the caller needs neither probes nor crash-loop
+     * delays. */
     void (*due)(void *userdata);
-    /* What the log says of a port that is probed. value: of the label. */
+    /* An event of a probed port, for the log. value: the label's value. */
     void (*probed)(void *userdata, const CatalogEntry *entry, CatalogProbed what, uint16_t port, const char *value);
     void *userdata;
 } CatalogSink;
 
-/* An inspect that a free slot can make. The answer goes to catalog_inspected() or catalog_inspect_failed(). */
+/* An inspect that a free slot can make. The caller passes the answer to catalog_inspected() or
+ * catalog_inspect_failed(). */
 typedef struct CatalogQuestion {
     char id[65];
     uint64_t ticket;
 } CatalogQuestion;
 
 typedef enum CatalogInspected {
-    CATALOG_STALE, /* an event came after the question, or the answer to an early one shows no start: dropped */
-    CATALOG_SAME, /* nothing of what is wanted changed */
+    CATALOG_STALE, /* dropped: an event came after the question, or the answer to an early question shows no start */
+    CATALOG_SAME, /* the wanted keys and values have not changed */
     CATALOG_CHANGED,
-    CATALOG_DRIFTED, /* changed, and no event had said so: only the list did */
+    CATALOG_DRIFTED, /* the keys changed because of a list, without an event that announced the change */
 } CatalogInspected;
 
-/* rules: kept by reference, see catalog_set_rules(). */
+/* rules: not copied, see catalog_set_rules(). 0 or -ENOMEM. */
 int catalog_new(Catalog **ret, const Rules *rules, const CatalogSink *sink);
-Catalog *catalog_free(Catalog *catalog); /* the sink is not called */
+Catalog *catalog_free(Catalog *catalog); /* does not call the sink */
 DEFINE_CLEANUP(Catalog, catalog_free)
 
 /* Evaluates every container by the changed rules. inspect: the new rules need labels or variables that the agent has
- * not kept. Each container is then inspected first, and keeps its keys until its answer. */
+ * not kept. Each container then keeps its keys until an inspect has been answered. */
 void catalog_set_rules(Catalog *catalog, const Rules *rules, bool inspect);
 
 void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us);
 
-/* The oldest question about a living container; early: about one that is about to start, whose inspect dockerd may leave
- * open until then. At most one question about each container is open. False: there is none for now. New questions come from events, answers, lists, new rules, catalog_retry() and catalog_expire(). */
+/* Takes the oldest question about a running container, for a free slot. early: the oldest question about a container
+ * that is about to start; dockerd may leave such an inspect open until the start is complete. At most one question
+ * about each container is open. Returns false if no question is due. New questions come from events, answers, lists,
+ * new rules, catalog_retry() and catalog_expire(). */
 bool catalog_next_question(Catalog *catalog, bool early, CatalogQuestion *ret);
-/* container: taken; NULL: Docker has no container of this ID. */
+/* container: owned by the catalog from now on; NULL: Docker has no container with this ID. */
 CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ticket, Container *container,
                                    uint64_t now_us);
-/* The question got no good answer. catalog_retry() makes it due again. Returns true if the question had not failed
- * before. */
+/* The inspect failed. catalog_retry() makes the question due again. Returns true if the previous question had not
+ * failed. */
 bool catalog_inspect_failed(Catalog *catalog, const char *id, uint64_t ticket);
 void catalog_retry(Catalog *catalog);
-/* The connection is gone: the open questions will get no answer and are due again. */
+/* The connection has ended. The open questions get no answer and become due again. */
 void catalog_lose_questions(Catalog *catalog);
 
-/* Takes the oldest probe that is due, for a free slot. Its answer goes to catalog_probed(). If no probe is due, returns
- * false, and *ret_due_us is the time of the next one, or 0 if no probe waits. */
+/* Takes the oldest probe that is due, for a free slot. The caller passes the answer to catalog_probed(). If no probe
+ * is due, returns false, and *ret_due_us is the time of the next one, or 0 if no probe waits. */
 bool catalog_next_probe(Catalog *catalog, uint64_t now_us, ProbeQuestion *ret, uint64_t *ret_due_us);
-/* Returns true if the answer changed something: catalog_settle() has a key to want, or catalog_awaits_answers() may have
- * ended. */
+/* Returns true if catalog_want_ready() has a key to want, or if catalog_awaits_answers() may have become false. */
 bool catalog_probed(Catalog *catalog, const ProbeQuestion *question, ProbeOutcome outcome, uint64_t now_us);
 /* Wants the keys of the ports that have become ready. */
 void catalog_settle(Catalog *catalog);
-/* Is there a port without an answer to any probe, or an answer whose key catalog_settle() has yet to want? */
+/* Is there a port that no probe has answered for yet, or a ready port whose key catalog_want_ready() must still
+ * want? */
 bool catalog_awaits_answers(const Catalog *catalog);
-/* The sink may inherit other keys than before. */
+/* The sink's inherits() may now return true for other keys than before. */
 void catalog_adopt(Catalog *catalog);
 
 void catalog_list_begin(Catalog *catalog);
-void catalog_listed(Catalog *catalog, Container *container); /* takes it; only says which containers to inspect */
-/* complete: asks about the containers that the list did not show, and forgets those that have ended. */
+/* Takes the container. A list entry only shows whether the container must be inspected. */
+void catalog_listed(Catalog *catalog, Container *container);
+/* complete: asks about the containers that the list did not show, and forgets the containers that have ended. */
 void catalog_list_end(Catalog *catalog, bool complete);
-/* Containers beyond CATALOG_CONTAINERS_MAX, since the last list began. */
+/* The number of containers beyond CATALOG_CONTAINERS_MAX since the last list began. */
 size_t catalog_left_out(const Catalog *catalog);
 
-/* Containers whose stop timeout has passed, or whose ports were pending, are looked at again. Returns when to call again, at the latest: the next
- * such moment or before it, 0: there is none; events and answers change it. */
+/* Evaluates the containers whose stop limit or crash-loop delay has ended, and asks again about containers with
+ * pending ports. Returns the time of the next call (CLOCK_BOOTTIME), at the latest; 0: never. Events and answers
+ * change this time. */
 uint64_t catalog_expire(Catalog *catalog, uint64_t now_us);
 
-/* Docker has been away for too long: nothing is published until the next list. */
+/* Docker has been away for longer than --docker-grace. The catalog wants no key until the next list. */
 void catalog_set_docker_away(Catalog *catalog, bool away);
-/* Takes a container out, or lets it back in. DRAIN_BY_OPERATOR is remembered by ID: it may be said of a container that
- * is not known yet, and outlives its restarts. -ENOBUFS: too many are held; -ENOMEM. */
+/* Drains or undrains a container. The catalog remembers DRAIN_BY_OPERATOR by ID: the container may still be unknown,
+ * and the drain outlives restarts. -ENOBUFS: more than CATALOG_DRAINED_MAX; -ENOMEM. */
 int catalog_drain(Catalog *catalog, const char *id, Drain drain);
-/* The IDs that the operator has drained; owned by the catalog, valid until the next call to it. */
+/* The IDs of the containers that the operator has drained. The catalog owns them; valid until the next call to the
+ * catalog. */
 size_t catalog_drained(const Catalog *catalog, char *const **ret_ids);
-/* Of a container that has not been inspected yet: a stop was in progress when an earlier agent ended. It goes on if the
- * container still runs since started_ns. signalled_us: CLOCK_BOOTTIME. -ENOMEM, also if there is no room. */
+/* A stop was in progress when an earlier agent ended. The container has not been inspected yet. The stop goes on if
+ * the container still runs since started_ns (since 1970). signalled_us: CLOCK_BOOTTIME. -ENOMEM: no memory, or too
+ * many containers. */
 int catalog_resume_stop(Catalog *catalog, const char *id, int64_t started_ns, uint64_t signalled_us);
-/* Of a container that has not been inspected yet: the operator took it back in the middle of a stop, while an earlier
- * agent ran. Docker's events repeat the stop signal, which counts only if it came after returned_ns, by Docker's clock.
- * -ENOMEM, also if there is no room. */
+/* The operator undrained the container during a stop, while an earlier agent ran. The container has not been
+ * inspected yet. Docker repeats the event of the stop signal, but only a signal after returned_ns (Docker's clock)
+ * counts. -ENOMEM: no memory, or too many containers. */
 int catalog_resume_return(Catalog *catalog, const char *id, int64_t returned_ns);
-/* Another number whenever a stop begins or ends: what catalog_resume_stop() will need has changed. */
+/* Changes whenever a stop begins or ends, because the arguments of catalog_resume_stop() then change as well. */
 uint64_t catalog_stops_version(const Catalog *catalog);
 bool catalog_is_host_drained(const Catalog *catalog);
 void catalog_set_host_drained(Catalog *catalog, bool drained);
 
-/* By ID, by unique prefix of it of 4 digits or more, or by name. NULL: none, or not unique. */
+/* Finds a container by ID, by a unique prefix of the ID of 4 digits or more, or by name. NULL: none, or not unique. */
 CatalogEntry *catalog_find(Catalog *catalog, const char *name_or_id);
-CatalogEntry *catalog_first(Catalog *catalog); /* the rest by entry->hh.next */
+CatalogEntry *catalog_first(Catalog *catalog); /* entry->hh.next is the next entry */
 size_t catalog_size(const Catalog *catalog);
 size_t catalog_running(const Catalog *catalog);
 size_t catalog_unanswered(const Catalog *catalog); /* questions that are due, open or failed */
-size_t catalog_failed(const Catalog *catalog); /* those that wait for catalog_retry() */
-/* Returns a mark of the questions that are due now, for the next two functions. */
+size_t catalog_failed(const Catalog *catalog); /* questions that wait for catalog_retry() */
+/* Marks the questions that are due now, for the next two functions. */
 uint64_t catalog_mark(const Catalog *catalog);
 /* Has each question that was due at the mark been answered, or failed once? */
 bool catalog_is_inspected(const Catalog *catalog, uint64_t mark);
 /* Has each question that was due at the mark been answered? */
 bool catalog_is_known(const Catalog *catalog, uint64_t mark);
-/* The container as a whole: records.reason, and the catalog's own. */
+/* The reason for the whole container: records.reason, or a reason that the catalog adds. */
 Reason catalog_reason(const Catalog *catalog, const CatalogEntry *entry);

@@ -1,4 +1,4 @@
-/* What Docker answers: inspects and lists; and the questions that lead to them. */
+/* Docker's answers: inspects, lists, and the questions that lead to them. */
 #include "catalog/catalog_private.h"
 
 #include "base/numbers.h"
@@ -37,7 +37,7 @@ static CatalogEntry *find_asked(Catalog *catalog, const char *id, uint64_t ticke
     return entry && knowledge_is_asked(&entry->knowledge) && entry->knowledge.ticket == ticket ? entry : NULL;
 }
 
-/* If ports were pending, looks again after 0.2, 0.5, 1 and 2 s. */
+/* If ports were pending, inspects the container again after 0.2, 0.5, 1 and 2 s. */
 static void look_again(Catalog *catalog, CatalogEntry *entry, uint64_t now_us)
 {
     static const uint64_t delays_us[] = { 200000, 300000, 500000, 1000000 };
@@ -49,8 +49,8 @@ static void look_again(Catalog *catalog, CatalogEntry *entry, uint64_t now_us)
         knowledge_wait(&catalog->questions, knowledge, now_us + delays_us[knowledge->incomplete++]);
 }
 
-/* dockerd 25 and newer: after a restart with live-restore, the health is "starting" for one interval, although the container
- * never stopped. */
+/* dockerd 25 and newer: after a restart with live-restore, the health is "starting" for one interval, although the
+ * container never stopped. */
 static void keep_health(const CatalogEntry *entry, Container *answer)
 {
     const Container *known = entry->container;
@@ -76,19 +76,19 @@ static void live_on(Catalog *catalog, CatalogEntry *entry)
     if (is_over && entry->drain == DRAIN_UNTIL_DEATH)
         entry->drain = DRAIN_NONE;
     if (outlived && entry->life.state == LIFE_OUTLIVED) {
-        readiness_clear(&catalog->probes, &entry->readiness); /* it may have stopped serving */
+        readiness_clear(&catalog->probes, &entry->readiness); /* a process may have stopped listening */
         catalog->sink.outlived(catalog->sink.userdata, entry);
     }
 }
 
-/* Does the answer show the start that was expected? An earlier start is another one. */
+/* Does the answer show the expected start? An earlier StartedAt belongs to an earlier start. */
 static bool shows_start(const CatalogEntry *entry, const Container *answer)
 {
     return answer && answer->state != CONTAINER_STOPPED && !answer->ports_pending && entry->expected_ns > 0 &&
            answer->started_ns >= entry->expected_ns;
 }
 
-/* The start event leads to the next question, if it has not done so already. */
+/* The start event leads to the next question, unless the event has come already. */
 static void drop_early(Catalog *catalog, CatalogEntry *entry, KnowledgeInput input)
 {
     entry->expected_ns = 0;
@@ -117,7 +117,7 @@ CatalogInspected catalog_inspected(Catalog *catalog, const char *id, uint64_t ti
     bool is_stale, unannounced;
 
     if (!entry)
-        return CATALOG_SAME; /* a question that was given up */
+        return CATALOG_SAME; /* the catalog has given up this question */
     knowledge = &entry->knowledge;
     if (knowledge_is_early(knowledge) && !shows_start(entry, owned)) {
         drop_early(catalog, entry, KNOWLEDGE_MISFIT);
@@ -168,7 +168,7 @@ void catalog_list_begin(Catalog *catalog)
     catalog->n_left_out = 0;
 }
 
-/* A list lags behind events and inspects. A difference is only a reason to ask. */
+/* A list lags behind events and inspects, so a difference only leads to an inspect. */
 static void ask_by_list(Catalog *catalog, CatalogEntry *entry)
 {
     bool by_event = knowledge_is_open(&entry->knowledge) || knowledge_is_expecting(&entry->knowledge);
@@ -177,7 +177,8 @@ static void ask_by_list(Catalog *catalog, CatalogEntry *entry)
     knowledge_move(&catalog->questions, &entry->knowledge, KNOWLEDGE_ASK);
 }
 
-/* No event may tell of the death. A list does not show when a container started; an inspect does. */
+/* If Docker sends no event for the death, only an inspect shows the death: a list does not show when a container
+ * started. */
 static bool waits_for_death(const CatalogEntry *entry)
 {
     return life_is_stopping(&entry->life) || entry->drain == DRAIN_UNTIL_DEATH;
@@ -200,7 +201,7 @@ void catalog_listed(Catalog *catalog, Container *container)
         container_same_as_listed(entry->container, owned))
         return;
     if (is_new)
-        catalog_set_container(catalog, entry, TAKE_PTR(owned)); /* for its name */
+        catalog_set_container(catalog, entry, TAKE_PTR(owned)); /* for the container's name */
     ask_by_list(catalog, entry);
 }
 
@@ -213,7 +214,7 @@ void catalog_list_end(Catalog *catalog, bool complete)
     HASH_ITER (hh, catalog->entries, entry, next) {
         const Knowledge *knowledge = &entry->knowledge;
         bool seen = knowledge->listed == begin || knowledge->changed > begin;
-        /* A stop in the state file may be of a container that only a whole list shows. */
+        /* The state file may name the stop of a container that only a complete list shows. */
         bool unknown = !entry->container && (complete || entry->life.resumed_ns == 0);
         bool ended = complete && !seen && catalog_is_stopped(entry);
 

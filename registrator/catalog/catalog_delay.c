@@ -1,4 +1,5 @@
-/* Containers that end, or become unhealthy, again and again: each is registered only after it has been up for a while. */
+/* Crash loops: containers that end or become unhealthy again and again. The agent registers such a container only
+ * after the container has run for a while. */
 #include "catalog/catalog_private.h"
 
 void catalog_crash(Catalog *catalog, CatalogEntry *entry, CrashInput input)
@@ -33,7 +34,7 @@ void catalog_end_delay(Catalog *catalog, CatalogEntry *entry)
     entry->is_delayed = false;
 }
 
-/* Those that are still delayed come back to the list as they are looked at. */
+/* catalog_evaluate() puts the containers that are still delayed back into the list. */
 static void look_again(Catalog *catalog)
 {
     SLIST_HEAD(, CatalogEntry) waiting;

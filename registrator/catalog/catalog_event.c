@@ -1,8 +1,9 @@
-/* What Docker announces: events change a container's life at once, or make it a question. */
+/* Docker's events: an event changes a container's life at once, or leads to a question. */
 #include "catalog/catalog_private.h"
 
 enum {
-    STOPPED_MAX = 256, /* stopped containers kept for status; the next list would forget them all anyway */
+    /* stopped containers that are kept for status; otherwise the next list would remove all of them */
+    STOPPED_MAX = 256,
 };
 
 static void end_drain_until_death(CatalogEntry *entry)
@@ -22,7 +23,8 @@ void catalog_begin_life(Catalog *catalog, CatalogEntry *entry)
 {
     move_life(catalog, entry, LIFE_START);
     catalog_crash(catalog, entry, CRASH_UP);
-    end_drain_until_death(entry); /* the container was dead when it was drained, or its death came without an event */
+    /* the container was dead when the operator drained it, or no event announced its death */
+    end_drain_until_death(entry);
 }
 
 static void apply_kill(Catalog *catalog, CatalogEntry *entry, const DockerEvent *event)
@@ -38,14 +40,14 @@ static void apply_kill(Catalog *catalog, CatalogEntry *entry, const DockerEvent 
         catalog_ask(catalog, entry);
 }
 
-/* There is no such container any more. */
+/* Docker has removed the container. */
 void catalog_forget_entry(Catalog *catalog, CatalogEntry *entry)
 {
     if (catalog->list_begin == 0) {
         catalog_remove_entry(catalog, entry);
         return;
     }
-    /* Kept until the end of the list, which may still show it. */
+    /* The entry stays until the list ends, because the list may still show the container. */
     knowledge_touch(&catalog->questions, &entry->knowledge);
     catalog_set_container(catalog, entry, NULL);
     move_life(catalog, entry, LIFE_DEATH);
@@ -85,13 +87,13 @@ static void apply_start(Catalog *catalog, CatalogEntry *entry)
         catalog_begin_life(catalog, entry);
         knowledge_move(&catalog->questions, &entry->knowledge, KNOWLEDGE_START);
     }
-    /* If an early inspect is open, its answer is compared with the time. */
+    /* If an early inspect is open, its answer is compared with this time. */
     if (!knowledge_is_early(&entry->knowledge))
         entry->expected_ns = 0;
 }
 
-/* Which events tell of a container that was not known? Those that only a running one has, and, while a list is
- * under way, its end: the list may still show it. */
+/* Does the event add an unknown container? Events that only a running container has do. While a list is under way,
+ * the end of a container does as well, because the list may still show the container. */
 static bool is_news(const Catalog *catalog, DockerAction action)
 {
     switch (action) {
@@ -111,7 +113,8 @@ static bool is_news(const Catalog *catalog, DockerAction action)
     }
 }
 
-/* From healthy to unhealthy and back is a flip. What comes before the first healthy belongs to the start. */
+/* The change from healthy to unhealthy counts as a crash. Health states before the first healthy one belong to the
+ * start. */
 static void apply_health(Catalog *catalog, CatalogEntry *entry, ContainerHealth health)
 {
     ContainerHealth before = entry->container->health;
@@ -137,7 +140,8 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
         return;
     case ACTION_PAUSE:
     case ACTION_UNPAUSE:
-        /* An unpause while stopping is dockerd's way of stopping a paused container, not a return. */
+        /* While the container is stopping, unpause does not cancel the stop: dockerd unpauses a paused container in
+         * order to stop it. */
         if (runs)
             catalog_set_state(catalog, entry, event->action == ACTION_PAUSE ? CONTAINER_PAUSED : CONTAINER_RUNNING);
         break;
@@ -151,13 +155,13 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
         apply_start(catalog, entry);
         return;
     case ACTION_RENAME:
-        /* Also of a stopped one: its old name may be another's now. */
+        /* Also for a stopped container: another container may have its old name now. */
         if (claims_forget(catalog->claims, entry->id))
             catalog_evaluate_waiting(catalog);
         catalog_ask(catalog, entry);
         return;
     case ACTION_RESTART:
-        /* Comes after the start of the same restart, which has said it all. */
+        /* The restart event follows the start event of the same restart, which has had all effects. */
         if (!runs)
             catalog_ask(catalog, entry);
         return;
@@ -168,13 +172,14 @@ static void apply_event(Catalog *catalog, CatalogEntry *entry, const DockerEvent
     }
     if (runs)
         (void)catalog_evaluate(catalog, entry);
+    /* only a running container pauses or has a health state, so the agent missed the start */
     else
-        catalog_ask(catalog, entry); /* only a running container pauses or has a health: its start was missed */
+        catalog_ask(catalog, entry);
 }
 
-/* Does the event say nothing of a container that is not running? dockerd connects the network before the start
- * and disconnects it after the death. Between the start and its answer such an event is no noise: the answer may
- * be older. */
+/* Does the event mean nothing because the container does not run? dockerd connects the network before the start and
+ * disconnects the network after the death. Between the start event and the inspect's answer, such an event counts:
+ * the answer may be older. */
 static bool is_noise(const CatalogEntry *entry, DockerAction action)
 {
     switch (action) {
@@ -190,8 +195,8 @@ static bool is_noise(const CatalogEntry *entry, DockerAction action)
     }
 }
 
-/* dockerd connects a network before it starts the container. An inspect that is sent now waits for the container's lock,
- * and dockerd answers it when the start is complete. */
+/* dockerd connects a network before it starts the container. An inspect that is sent now waits for the container's
+ * lock, and dockerd answers the inspect when the start is complete. */
 static bool announces_start(const CatalogEntry *entry, const DockerEvent *event)
 {
     return event->action == ACTION_CONNECT && event->age_us == 0 && event->time_ns > 0 &&
@@ -201,11 +206,11 @@ static bool announces_start(const CatalogEntry *entry, const DockerEvent *event)
 static void expect_start(Catalog *catalog, CatalogEntry *entry, int64_t time_ns)
 {
     if (entry->expected_ns == 0)
-        entry->expected_ns = time_ns; /* of several networks, the first */
+        entry->expected_ns = time_ns; /* with several networks, the time of the first event */
     knowledge_move(&catalog->questions, &entry->knowledge, KNOWLEDGE_EXPECT);
 }
 
-/* Docker repeats events after a broken connection. What happened before the present start is over. */
+/* Docker repeats events after a broken connection. Events before the present start no longer count. */
 static bool is_over(const CatalogEntry *entry, const DockerEvent *event)
 {
     return event->action != ACTION_DESTROY && event->time_ns > 0 && entry->life.started_ns > (int64_t)event->time_ns;
@@ -217,7 +222,8 @@ void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us)
 
     catalog->now_us = now_us;
     if (event->action == ACTION_DESTROY)
-        catalog_forget_drain(catalog, event->id); /* a stopped one has no entry any more, and never starts again */
+        /* a stopped container may have no entry, and Docker never starts a removed container again */
+        catalog_forget_drain(catalog, event->id);
     bool early = announces_start(entry, event);
 
     if (!entry && (early || is_news(catalog, event->action)))
@@ -226,13 +232,14 @@ void catalog_event(Catalog *catalog, const DockerEvent *event, uint64_t now_us)
         expect_start(catalog, entry, (int64_t)event->time_ns);
         return;
     }
-    /* Between two restarts, a container that is stopped gets no signal. */
+    /* Between two restarts, Docker sends no signal to a container that it stops. */
     if (entry && event->action == ACTION_STOP)
         catalog_crash(catalog, entry, CRASH_STOPPED);
     if (!entry || is_noise(entry, event->action) || is_over(entry, event))
         return;
     knowledge_touch(&catalog->questions, &entry->knowledge);
-    entry->event_ns = event->age_us == 0 ? event->time_ns : 0; /* a replay says nothing about the agent's speed */
+    /* a replayed event tells nothing about the agent's latency */
+    entry->event_ns = event->age_us == 0 ? event->time_ns : 0;
     if (event->action != ACTION_DESTROY) {
         apply_event(catalog, entry, event);
         return;

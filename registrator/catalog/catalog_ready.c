@@ -1,11 +1,13 @@
-/* Which ports are ready: those that would be registered are probed; the answers come back here. */
+/* Which ports are ready. The catalog asks for a probe of each port that it would register, and this file handles the
+ * answers. */
 #include "catalog/catalog_private.h"
 #include "catalog/ready_rules.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-/* What the wait for the first answers costs, Docker's event has caused. A server that boots for longer has not. */
+/* The latency from Docker's event counts only if the port becomes ready within this time. A slower port says nothing
+ * about the agent. */
 enum { BOOT_US = 500000 };
 
 /* 0, 1 (ready) or -ENOMEM. */
@@ -28,7 +30,7 @@ static int judge_tcp(Catalog *catalog, CatalogEntry *entry, const Record *record
     return ready_is_ready(port);
 }
 
-/* UDP and SCTP ports follow the first TCP port that is ready; without a TCP port they are. */
+/* UDP and SCTP ports are ready when the first TCP port is ready; without a TCP port, at once. */
 static void judge_others(Records *records)
 {
     for (size_t i = 0; i < records->n_items; i++)
@@ -54,7 +56,7 @@ int catalog_judge_ready(Catalog *catalog, CatalogEntry *entry, Records *records)
         if (r == 0)
             record->reason = REASON_NOT_LISTENING;
     }
-    /* A later record of the same port may have been inherited. */
+    /* An earlier run of the agent may have registered a later record of the same port. */
     for (size_t i = 0; i < records->n_items; i++) {
         Record *record = &records->items[i];
         const ReadyPort *port =
@@ -72,7 +74,7 @@ int catalog_judge_ready(Catalog *catalog, CatalogEntry *entry, Records *records)
     return r < 0 ? r : 0;
 }
 
-/* Is it too early for a health state, in a start that an earlier run of the agent may have seen? */
+/* Is the health state still unknown after a start that an earlier run of the agent may have seen? */
 static bool lacks_health(const CatalogEntry *entry)
 {
     return entry->container && entry->container->health == HEALTH_STARTING && !entry->has_started;
@@ -157,7 +159,7 @@ bool catalog_probed(Catalog *catalog, const ProbeQuestion *question, ProbeOutcom
 
     if (entry)
         readiness_end_probe(&catalog->probes, &entry->readiness);
-    /* Another start, or a port that is not wanted any more: nobody waits for the answer. */
+    /* Drops the answer if it belongs to another start, or if the port is no longer wanted. */
     if (port && port->state == READY_ASKED && port->ticket == question->ticket)
         judge_answer(catalog, entry, port, outcome, now_us);
     return !SLIST_EMPTY(&catalog->settled) || catalog->probes.n_unanswered < n_unanswered;

@@ -1,11 +1,11 @@
-/* Is a container registered? make_records() decides. Containers become wishes here: the keys that the publisher should write,
- * and those that it should delete. */
+/* make_records() decides whether a container is registered. The records become wishes: the keys that the publisher
+ * should write, and the keys that it should delete. */
 #include "catalog/catalog_private.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Reasons that are not the container's facts; they come before those that are. */
+/* Reasons that the container's facts do not show. They come before the reasons of the container. */
 static Reason own_reason(const Catalog *catalog, const CatalogEntry *entry)
 {
     if (catalog_is_stopped(entry))
@@ -38,7 +38,7 @@ static void dispossess(Catalog *catalog, const char *id)
     SLIST_INSERT_HEAD(&catalog->dispossessed, entry, dispossessed);
 }
 
-/* -ENOMEM, or 0: with the reason why the key cannot be the container's, if there is one. */
+/* Returns 0 or -ENOMEM. Sets record->reason if the container cannot have the key. */
 static int claim_record(Catalog *catalog, const Claimant *claimant, Record *record, size_t free_bytes)
 {
     char previous[sizeof(claimant->id)];
@@ -58,7 +58,7 @@ static int claim_record(Catalog *catalog, const Claimant *claimant, Record *reco
     return r < 0 ? r : 0;
 }
 
-/* All of them, or with -ENOMEM none that was not the container's before. */
+/* Claims the keys of all records. With -ENOMEM, the container keeps only keys that it had before. */
 static int claim_keys(Catalog *catalog, CatalogEntry *entry, Records *records)
 {
     size_t free_bytes = RECORDS_HOST_MAX - (catalog->bytes - entry->records.bytes);
@@ -83,7 +83,7 @@ static int claim_keys(Catalog *catalog, CatalogEntry *entry, Records *records)
     return 0;
 }
 
-/* What the container's facts and the catalog's own reasons come to. 0 or -ENOMEM. */
+/* Derives the records from the container's facts and the catalog's own reasons. 0 or -ENOMEM. */
 static int make_records(Catalog *catalog, CatalogEntry *entry, Records *ret)
 {
     Reason reason;
@@ -92,7 +92,7 @@ static int make_records(Catalog *catalog, CatalogEntry *entry, Records *ret)
     *ret = (Records){ .reason = REASON_NONE };
     if (!entry->container || catalog_is_stopped(entry))
         readiness_clear(&catalog->probes, &entry->readiness);
-    /* A list entry lacks the environment, the stop signal and more: records come from inspects alone. */
+    /* A list entry lacks the environment, the stop signal and more, so records come from inspects only. */
     if (!entry->container || !entry->container->complete)
         return 0;
     r = catalog_adopt_health(catalog, entry);
@@ -120,8 +120,8 @@ static int make_records(Catalog *catalog, CatalogEntry *entry, Records *ret)
     return r;
 }
 
-/* Were labels that the present rules need left unread? Then the container's keys stay as they are until the inspect that
- * the new rules caused. Whatever deregisters a container still does. */
+/* Do the present rules need labels that the agent has not kept? Then the container keeps its keys until the inspect
+ * that the new rules caused. All reasons to deregister the container still count. */
 static bool keeps_records(const Catalog *catalog, const CatalogEntry *entry)
 {
     const Container *container = entry->container;
@@ -145,7 +145,7 @@ static bool is_bound(Reason reason)
            reason == REASON_HOST_LIMIT;
 }
 
-/* Which bound leaves something of the container out; NULL: none does. */
+/* Names the limit that leaves out a part of the container; NULL: no limit does. */
 static const char *find_bound(const CatalogEntry *entry, char *buffer, size_t size)
 {
     if (entry->container && container_left_out(entry->container, buffer, size))
@@ -191,8 +191,8 @@ static bool want_records(Catalog *catalog, CatalogEntry *entry, const Records *o
     return changed;
 }
 
-/* A container that stops may be restarting: its claims stay for a while. A layout without the container's name lets several
- * containers share a key on purpose; there the next one takes over at once. */
+/* A stopping container may be restarting, so its claims stay for CLAIM_RESERVED_US. With a layout whose keys lack
+ * the container's name, several containers share a key on purpose, so the next container takes the key at once. */
 static bool drop_claim(Catalog *catalog, const CatalogEntry *entry, const Record *record)
 {
     bool may_restart = catalog_is_stopped(entry) || life_is_stopping(&entry->life);
@@ -214,11 +214,11 @@ static bool unwant_records(Catalog *catalog, CatalogEntry *entry, const Records 
         const Record *record = &old->items[i];
 
         if (record->key && record->reason == REASON_STOPPING && catalog_is_stopped(entry))
-            (void)drop_claim(catalog, entry, record); /* from the death on, again */
+            (void)drop_claim(catalog, entry, record); /* the reservation counts again from the death on */
         if (record->reason != REASON_NONE || records_find(&entry->records, REASON_NONE, record->key))
             continue;
         changed = true;
-        /* An older container has the key already: what it wants has taken this wish's place. */
+        /* An older container has taken the key, and its wish has replaced this one. */
         if (!claims_owns(catalog->claims, record->key, entry->id))
             continue;
         catalog->sink.unwant(catalog->sink.userdata, entry, record->key, successor);
@@ -237,7 +237,7 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
     if (keeps_records(catalog, entry))
         return false;
     if (make_records(catalog, entry, &new) < 0) {
-        /* No memory: the keys stay as they are until the next answer. */
+        /* Without memory, the keys stay unchanged until the next answer. */
         knowledge_move(&catalog->questions, &entry->knowledge, KNOWLEDGE_FAILURE);
         return false;
     }
@@ -251,7 +251,7 @@ static bool evaluate_one(Catalog *catalog, CatalogEntry *entry, bool *ret_releas
     records_clear(&old);
     tell_bound(catalog, entry);
     if (!knowledge_is_open(&entry->knowledge) && !catalog_is_unprobed(entry))
-        entry->event_ns = 0; /* what changes later has another cause */
+        entry->event_ns = 0; /* later changes have another cause */
     return changed;
 }
 

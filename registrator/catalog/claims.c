@@ -1,4 +1,5 @@
-/* uthash would end the process where memory is short. With this, it skips the item, and hh.tbl stays NULL. */
+/* With HASH_NONFATAL_OOM, uthash skips the item when memory runs out, and hh.tbl stays NULL. The default ends the
+ * process. */
 #define HASH_NONFATAL_OOM 1
 
 #include "catalog/claims.h"
@@ -11,7 +12,7 @@
 
 typedef struct Claim {
     Claimant owner;
-    uint64_t reserved_until_us; /* 0: the owner is registered, or about to be */
+    uint64_t reserved_until_us; /* 0: the owner is registered, or waits to be registered */
     UT_hash_handle hh;
     char key[];
 } Claim;

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum {
-    OUTDATED_MAX =
-        3, /* answers in a row: Docker repeats old events after a start, a container that changes faster does so always */
+    /* answers in a row. Docker repeats old events after a start; a container that has more changes keeps changing */
+    OUTDATED_MAX = 3,
 };
 
 /* Short names for the table. X: cannot happen. */
@@ -64,7 +64,7 @@ static bool is_asked(KnowledgeState state)
     }
 }
 
-/* Due, open or failed. Early questions do not count before the start event. */
+/* The state is due, open or failed. Early questions do not count before the start event. */
 static bool is_open(KnowledgeState state)
 {
     switch (state) {
@@ -95,7 +95,7 @@ bool knowledge_is_expecting(const Knowledge *knowledge)
     return knowledge->state == KNOWLEDGE_EARLY_DUE || knowledge->state == KNOWLEDGE_EARLY_ASKED;
 }
 
-/* What a list is ordered by; 0: by arrival. */
+/* The sort key of a list; 0: the list is sorted by arrival. */
 static uint64_t rank(const Knowledge *knowledge)
 {
     switch (knowledge->state) {
@@ -115,7 +115,7 @@ static void enter(Questions *questions, Knowledge *knowledge, KnowledgeState sta
 
     knowledge->state = state;
     questions->n[state]++;
-    /* Nearly always the last. A question whose connection was lost is older than those that are due. */
+    /* Nearly always the last place. But a question whose connection was lost is older than the due questions. */
     before = TAILQ_LAST(list, KnowledgeList);
     while (before && rank(before) > rank(knowledge))
         before = TAILQ_PREV(before, KnowledgeList, link);
@@ -240,7 +240,7 @@ size_t questions_open(const Questions *questions)
     return n;
 }
 
-/* Is the container unknown since before the mark? */
+/* Has no answer arrived for a question that was due at the mark? */
 static bool is_unknown(const Knowledge *knowledge, uint64_t mark)
 {
     return knowledge->unknown_since <= mark;
@@ -257,7 +257,7 @@ static bool has_open(const Questions *questions, uint64_t mark,
     const Knowledge *knowledge;
 
     for (KnowledgeState state = 0; state < KNOWLEDGE_STATE_MAX_; state++) {
-        /* Each answer asks this: a walk through all known containers would cost quadratic time. */
+        /* Each answer leads to this call, so a walk through all known containers would take quadratic time. */
         if (!is_open(state))
             continue;
         TAILQ_FOREACH (knowledge, &questions->lists[state], link)

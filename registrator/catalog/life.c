@@ -19,13 +19,13 @@ bool life_move(Life *life, LifeInput input)
     LifeState next = next_state[life->state][input];
 
     if (input == LIFE_RETURN)
-        life->returned_ns = life->signalled_ns; /* a repeated event must not undo what the operator did */
+        life->returned_ns = life->signalled_ns; /* a repeated event must not undo the operator's decision */
     if (input == LIFE_DEATH || input == LIFE_START || input == LIFE_RETURN) {
         life->signals = life->signalled_us = life->until_us = 0;
         life->signalled_ns = life->resumed_ns = 0;
     }
     if (input == LIFE_DEATH || input == LIFE_START)
-        life->started_ns = 0; /* the next inspect tells the new one */
+        life->started_ns = 0; /* the next inspect shows the new StartedAt */
     if (next == STAY || next == life->state)
         return false;
     life->state = next;
@@ -58,14 +58,14 @@ void life_signal(Life *life, int number, int64_t time_ns, const StopRules *rules
         return;
     }
     life->signals |= signal_bit(number);
-    /* Most stop signals are SIGTERM. The inspect may say otherwise, and then the container comes back. */
+    /* Most stop signals are SIGTERM. If the inspect shows another stop signal, the container is registered again. */
     if (number == SIGTERM || number == SIGKILL) {
         (void)life_move(life, LIFE_STOP_SIGNAL);
         life->until_us = UINT64_MAX;
     }
 }
 
-/* The signals came before the answer that says what they mean. */
+/* Judges the signals that came before the stop signal was known. */
 static void judge_signals(Life *life, const StopRules *rules)
 {
     uint64_t stops = life->signals & (signal_bit(rules->signal) | signal_bit(SIGKILL));
@@ -99,7 +99,7 @@ bool life_inspected(Life *life, bool running, int64_t started_ns, const StopRule
     life->started_ns = started_ns;
     judge_resumed_stop(life, rules);
     judge_signals(life, rules);
-    (void)life_expire(life, now_us); /* a resumed stop may be past its limit */
+    (void)life_expire(life, now_us); /* a resumed stop may have passed its limit already */
     return other_start;
 }
 

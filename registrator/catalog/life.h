@@ -1,18 +1,18 @@
-/* Whether a container lives, and what the signals, deaths and starts that Docker reports mean for it. Docker does not say
- * how long a stop may take (docker stop -t, compose and swarm decide that), so a stopping container stays out until
- * it dies, starts again, the operator takes it back, or the stop limit passes. Pure. */
+/* Whether a container lives, and the effect of Docker's signals, deaths and starts. Docker does not show the timeout
+ * of a stop: docker stop -t, compose and swarm decide it. So a stopping container stays deregistered until one of
+ * these: it dies, it starts again, the operator undrains it, or the stop limit passes. Pure. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef enum LifeState {
-    LIFE_UNKNOWN, /* known from an event, but not inspected yet */
+    LIFE_UNKNOWN, /* known from an event, not inspected yet */
     LIFE_STOPPED, /* created, exited, dead, restarting */
     LIFE_RUNNING,
-    LIFE_STOPPING, /* got its stop signal, still runs */
+    LIFE_STOPPING, /* has received its stop signal, still runs */
     LIFE_OVERDUE, /* the stop limit has passed; an inspect decides whether the container still runs */
-    LIFE_OUTLIVED, /* runs on after the stop limit: registered again */
+    LIFE_OUTLIVED, /* still runs after the stop limit: registered again */
     LIFE_STATE_MAX_,
 } LifeState;
 
@@ -22,7 +22,7 @@ typedef enum LifeInput {
     LIFE_START, /* a start event, or an inspect with another StartedAt */
     LIFE_LIMIT, /* the stop limit has passed */
     LIFE_SEEN, /* an inspect shows the container running since the known start */
-    LIFE_RETURN, /* the operator takes the container back */
+    LIFE_RETURN, /* the operator undrains the container */
     LIFE_INPUT_MAX_,
 } LifeInput;
 
@@ -35,32 +35,33 @@ typedef struct StopRules {
 
 typedef struct Life {
     LifeState state;
-    int64_t started_ns; /* Docker's State.StartedAt, since the epoch; 0: not known */
+    int64_t started_ns; /* Docker's State.StartedAt, since 1970; 0: not known */
     uint64_t signalled_us; /* CLOCK_BOOTTIME of the last signal; 0: none since the start */
     int64_t signalled_ns; /* Docker's time of the last signal; 0: not known */
-    int64_t returned_ns; /* signals up to this one were undone by the operator */
-    int64_t resumed_ns; /* StartedAt of the container whose stop goes on; 0: none does */
-    uint64_t signals; /* received while the stop signal was not known: bit n - 1 for signal n */
+    int64_t returned_ns; /* the operator has undone the signals up to this one */
+    int64_t resumed_ns; /* StartedAt of the container whose resumed stop goes on; 0: no such stop */
+    uint64_t signals; /* received before the stop signal was known: bit n - 1 for signal n */
     uint64_t until_us; /* LIFE_STOPPING: when the stop limit passes; UINT64_MAX: never */
 } Life;
 
 /* The one function that changes the state. Returns true if it changed. */
 bool life_move(Life *life, LifeInput input);
 
-/* A kill event. time_ns: when Docker sent the signal, by its clock; 0: not known. rules: NULL while the container has not
- * been inspected: the signal is kept until then. A signal from before the present start means nothing. */
+/* A kill event. time_ns: when Docker sent the signal, by Docker's clock; 0: not known. rules: NULL while the
+ * container has not been inspected; the signal is then kept until the inspect. A signal before the present start has
+ * no effect. */
 void life_signal(Life *life, int number, int64_t time_ns, const StopRules *rules, uint64_t now_us);
 
-/* An inspect's answer: running (or paused), and since when (0: Docker does not say). Judges the signals that came before.
- * Returns true if the container has ended, or has started anew without a start event. */
+/* An inspect's answer. running: also if paused. started_ns: State.StartedAt, 0: not known. Judges the signals that
+ * came before. Returns true if the container has ended, or has restarted without a start event. */
 bool life_inspected(Life *life, bool running, int64_t started_ns, const StopRules *rules, uint64_t now_us);
 
-/* Of a container that has not been inspected yet: a stop was in progress when an earlier agent ended. It goes on if the next
- * inspect shows the container running since started_ns. signalled_us may lie in the past. */
+/* A stop was in progress when an earlier agent ended, and the container has not been inspected yet. The stop goes on
+ * if the next inspect shows the container running since started_ns. signalled_us may lie in the past. */
 void life_resume_stop(Life *life, int64_t started_ns, uint64_t signalled_us);
 
-/* Has the stop limit passed? Then the state is LIFE_OVERDUE, and the container must be inspected. */
+/* Returns true if the stop limit has passed. The state is then LIFE_OVERDUE, and the container must be inspected. */
 bool life_expire(Life *life, uint64_t now_us);
 
-/* Deregistered because of a stop signal. */
+/* Is the container deregistered because of a stop signal? */
 bool life_is_stopping(const Life *life);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* From an answer to the next probe. The first probe waits for nothing. */
+/* The time from an answer to the next probe. The first probe starts at once. */
 static const uint64_t delays_us[READY_DELAYS] = { 0,     1000,  2000,   4000,   8000,   16000,
                                                   32000, 64000, 128000, 250000, 1000000 };
 
@@ -44,17 +44,18 @@ bool ready_is_ready(const ReadyPort *port)
     return port->state == READY_READY || port->state == READY_ASSUMED;
 }
 
-/* In order of time. */
+/* Keeps the list sorted by time. */
 static void insert(struct ReadyList *list, ReadyPort *port)
 {
     ReadyPort *first = TAILQ_FIRST(list), *before;
 
-    /* One that was crowded is older than most. */
+    /* A port that was crowded is older than most ports. */
     if (first && port->due_us < first->due_us) {
         TAILQ_INSERT_HEAD(list, port, link);
         return;
     }
-    /* Else it is the last, but for events that Docker repeats: these count from when they happened. */
+    /* Otherwise the port goes to the end. But a repeated Docker event counts from its own time, so it may belong
+     * before the end. */
     before = TAILQ_LAST(list, ReadyList);
     while (before && before->due_us > port->due_us)
         before = TAILQ_PREV(before, ReadyList, link);
@@ -131,7 +132,8 @@ void readiness_end_probe(Probes *probes, Readiness *readiness)
     ReadyPort *port;
 
     readiness->n_open -= readiness->n_open > 0;
-    /* At the end of the last probe no port stays crowded: the one that got the room may be forgotten before it is probed. */
+    /* When the last probe ends, all crowded ports must wait again: the port that got the room may be forgotten
+     * before its probe. */
     while ((port = oldest_crowded(readiness))) {
         ready_move(probes, port, READY_ROOM, 0);
         if (readiness->n_open > 0)
@@ -190,7 +192,7 @@ ReadyPort *probes_take(Probes *probes, uint64_t now_us)
     return NULL;
 }
 
-/* The first place whose port is not smaller. */
+/* The first place whose port number is not smaller. */
 static size_t find_place(const Readiness *readiness, uint16_t port)
 {
     size_t low = 0, high = readiness->n_ports;

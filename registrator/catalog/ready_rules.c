@@ -8,7 +8,7 @@
 
 static const char http_prefix[] = "http:";
 
-/* Nothing in it may end the request's first line, or be read as anything but a path. */
+/* The path must not end the request's first line, and must be nothing but a path. */
 static bool is_path(const char *text)
 {
     size_t size = strlen(text);
@@ -46,7 +46,7 @@ static void set_target(ProbeTarget *target, const char *address, uint16_t port)
     target->port = port;
 }
 
-/* A server may listen on loopback's address, on the advertised one, or on both: each of them is the container's own. */
+/* A server may listen at loopback, at the advertised address, or at both. Both belong to the container. */
 static void set_host_targets(ProbeQuestion *question, const Rules *rules, uint16_t port)
 {
     bool is4 = rules->address4;

@@ -1,4 +1,4 @@
-/* How a port of a container is probed: what its labels and the settings say, and where to. Pure. */
+/* How a port of a container is probed, by its labels and the settings, and at which addresses. Pure. */
 #pragma once
 
 #include "catalog/record.h"
@@ -10,12 +10,11 @@ typedef enum ReadyRule {
     READY_RULE_HTTP, /* ready when a GET is answered with 2xx or 3xx */
 } ReadyRule;
 
-/* By SERVICE_<port>_READY, SERVICE_READY or the setting. *ret_path: of READY_RULE_HTTP, owned by the container. *ret_bad:
- * set to the label's value if it means nothing; the setting counts then. */
+/* SERVICE_<port>_READY, SERVICE_READY or the setting decides. *ret_path: for READY_RULE_HTTP; the container owns it.
+ * *ret_bad: a label's value that has no meaning; the setting then decides. */
 ReadyRule ready_rule(const Container *container, const Rules *rules, uint16_t port, const char **ret_path,
                      const char **ret_bad);
 
-/* Where to: the container's own address and the address that it publishes the port at; with a Docker of another host, the
- * latter alone. Fills target, other,
- * other_if_refused and path of the question. */
+/* Sets target, other, other_if_refused and path of the question. target is the container's own address, other is the
+ * published address. If Docker runs on another host, only the published address is set. */
 void ready_targets(ProbeQuestion *question, const Container *container, const Rules *rules, uint16_t port);

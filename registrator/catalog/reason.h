@@ -1,13 +1,14 @@
-/* Why a port or a container has no key: one table for status, explain, status --etcd and docs/troubleshooting.md. Pure. */
+/* Why a port or a container has no key: one table for status, explain, status --etcd and docs/troubleshooting.md.
+ * Pure. */
 #pragma once
 
 #include <stdbool.h>
 
 /* Who knows that a reason applies. */
 typedef enum ReasonSource {
-    REASON_OF_DOCKER, /* whoever asks Docker and knows the settings comes to the same reason */
-    REASON_OF_AGENT, /* the agent alone: events, the operator, keys of other containers */
-    REASON_OF_ETCD, /* the agent wants the key, but etcd does not hold it as the agent's */
+    REASON_OF_DOCKER, /* Docker's answer and the settings show this reason */
+    REASON_OF_AGENT, /* only the agent knows: events, the operator, keys of other containers */
+    REASON_OF_ETCD, /* the agent wants the key, but etcd does not hold the key as the agent's */
 } ReasonSource;
 
 /* ROW(name, token, source, phrase, remedy): REASON_name is the enum's value, token stands in JSON, phrase says in
@@ -15,7 +16,7 @@ typedef enum ReasonSource {
  * are made from these rows, so neither can be forgotten. */
 #define REASON_TABLE(ROW)                                                                                             \
     ROW(NONE, "registered", REASON_OF_DOCKER, "registered", "Nothing needs to be done.")                              \
-    /* Of the container as a whole. */                                                                                \
+    /* Of the whole container. */                                                                                     \
     ROW(NOT_RUNNING, "not-running", REASON_OF_DOCKER, "not running", "Start the container.")                          \
     ROW(PAUSED, "paused", REASON_OF_DOCKER, "paused", "Unpause the container.")                                       \
     ROW(HEALTH_STARTING, "health-starting", REASON_OF_DOCKER, "waiting for its first health check",                   \

@@ -11,13 +11,13 @@ enum {
     IMAGE_MAX = 256,
 };
 
-/* What a template's fields stand for, for one candidate. */
+/* The values of a template's fields for one candidate. */
 typedef struct Lookup {
     const Container *container;
     const Rules *rules;
     const Layout *layout;
     const Candidate *candidate;
-    const char *service; /* NULL: while the service itself is rendered */
+    const char *service; /* NULL while the service template is rendered */
     char *name;
     char id[ID_SHORT + 1];
     char image[IMAGE_MAX];
@@ -27,7 +27,7 @@ typedef struct Lookup {
 
 /* ---- names ---- */
 
-/* The protocols under which the candidates of the container port that stands at `from` are registered, as bits. */
+/* The protocols, as bits, of the registered candidates that have the container port of the candidate at `from`. */
 static unsigned registered_protocols(const Candidate *candidates, size_t n, size_t from)
 {
     unsigned bits = 0;
@@ -47,7 +47,7 @@ static const char *protocol_suffix(unsigned registered, Protocol protocol)
     return "";
 }
 
-/* registered: the protocols of this container port. */
+/* registered: the protocols of this container port, as bits. */
 static char *record_name(const Container *container, const Port *port, bool several, unsigned registered)
 {
     if (!several)
@@ -56,8 +56,7 @@ static char *record_name(const Container *container, const Port *port, bool seve
                        protocol_suffix(registered, port->protocol));
 }
 
-/* "registry:5000/team/app:3@sha256:…" → "app"; an image that is known by its ID only: 12 digits
- * of that. */
+/* "registry:5000/team/app:3@sha256:…" → "app". For an image known only by its ID, 12 digits of the ID. */
 static void image_base_name(char *ret, size_t size, const char *image)
 {
     static const char digest[] = "sha256:";
@@ -113,7 +112,7 @@ static const char *lookup_field(void *userdata, Field field, const char *label)
     return NULL;
 }
 
-/* 0, or REASON_…, or -ENOMEM. */
+/* Returns 0, REASON_… or -ENOMEM. */
 static int render(char **ret, const Template *template, TemplateEscape escape, Lookup *lookup)
 {
     int r = template_render(template, escape, lookup_field, lookup, ret);
@@ -209,7 +208,7 @@ static void sort_by_key(Records *records)
         qsort(records->by_key, records->n_by_key, sizeof(Record *), by_key_compare);
 }
 
-/* The key template may leave out what tells two records apart. The first keeps the key. */
+/* Without a field that tells two records apart, both get the same key. The first record keeps the key. */
 static void find_duplicates(Records *records)
 {
     const Record *holder = NULL;
@@ -225,7 +224,7 @@ static void find_duplicates(Records *records)
         }
         records->bytes -= strlen(record->key) + strlen(record->value);
         record->reason = REASON_DUPLICATE;
-        /* Another binding of the same port: nothing is missing. */
+        /* Another binding of the same port has the key, so no port is missing. */
         if (holder->container_port == record->container_port && holder->protocol == record->protocol &&
             strcmp(holder->layout, record->layout) == 0)
             record_clear(record);
@@ -255,7 +254,7 @@ const Record *records_find(const Records *records, Reason reason, const char *ke
     return NULL;
 }
 
-/* The candidate's key in each layout that has one for it. */
+/* Adds the candidate's key in each layout that has a key for the candidate. */
 static int add_to_layouts(Records *records, const Candidate *candidate, Lookup *lookup)
 {
     const Rules *rules = lookup->rules;

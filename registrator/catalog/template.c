@@ -116,7 +116,7 @@ static int compile_fallback(Compiler *compiler, const char *open, Part *part)
     return 0;
 }
 
-/* ":LOW-HIGH" of |number:LOW-HIGH. */
+/* Compiles ":LOW-HIGH" of |number:LOW-HIGH. */
 static int compile_range(Compiler *compiler, const char *at, Part *part)
 {
     const char *end = *at == ':' ? digits_parse(at + 1, TEMPLATE_NUMBER_MAX, &part->low) : NULL;

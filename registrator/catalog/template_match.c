@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-/* A rendered text is cut by the parts of its template. reached[i * width + p]: parts 0 to i - 1 can make the first p
- * bytes of the text. Filling this table forwards and following it backwards costs parts × bytes, whatever the text is:
- * keys and values come from strangers. */
+/* Cuts a rendered text by the parts of its template. reached[i * width + p]: parts 0 to i - 1 can make the first p
+ * bytes of the text. Filling this table forwards and following it backwards takes parts × bytes steps for every
+ * text. The bound matters because anybody can write keys and values. */
 typedef struct Matcher {
     const Template *template;
     const char *text;
@@ -17,7 +17,7 @@ static bool is_hexadecimal(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* Can a field's text hold this byte? */
+/* Can a field's value contain this byte? */
 static bool part_takes(const Part *part, char c)
 {
     if (part->fallback && strchr(part->fallback, c))
@@ -37,7 +37,7 @@ static bool part_takes(const Part *part, char c)
     }
 }
 
-/* Each fills a row, and returns false if nothing of the row is reached. */
+/* Each of these functions fills a row. Returns false if the row has no reached place. */
 static bool match_literal(const Matcher *matcher, const char *literal, const bool *from, bool *to)
 {
     size_t length = strlen(literal);
@@ -58,7 +58,7 @@ static bool match_field(const Matcher *matcher, const Part *part, const bool *fr
     return true; /* the field may be empty */
 }
 
-/* A quoted text without its quotes, an IPv6 address without its brackets. */
+/* Sets a quoted text without its quotes, an IPv6 address without its brackets. */
 static void set_field(TemplateMatch *match, const Part *part, const char *begin, size_t length)
 {
     char open = part->json ? '"' : '[', close = part->json ? '"' : ']';
@@ -71,7 +71,8 @@ static void set_field(TemplateMatch *match, const Part *part, const char *begin,
     match->fields[part->field].length = length;
 }
 
-/* From the text's end: each part takes as much as the parts before it can do without. */
+/* Goes from the text's end to its beginning. Each part takes as much as possible while the parts before it can still
+ * match. */
 static void read_fields(const Matcher *matcher, TemplateMatch *match)
 {
     size_t end = matcher->width - 1;

@@ -1,4 +1,4 @@
-/* What compiling and rendering share. */
+/* What compiling, rendering and matching share. */
 #pragma once
 
 #include "base/numbers.h"
@@ -9,7 +9,7 @@ enum { TEMPLATE_NUMBER_MAX = 999999999, TEMPLATE_DIGITS_MAX = 9 }; /* of a numbe
 typedef struct Part {
     Field field; /* FIELD_MAX_: literal text */
     bool json;
-    bool number; /* from low to high; anything else is no value */
+    bool number; /* a number from low to high; anything else is no value */
     bool bare; /* {address} alone between double quotes: no brackets */
     unsigned low, high;
     char *text; /* literal, or the label's name */
@@ -21,7 +21,7 @@ struct Template {
     char *prefix;
     Part *parts;
     size_t n_parts;
-    const char **labels; /* into parts */
+    const char **labels; /* pointers into parts */
     size_t n_labels;
 };
 
@@ -30,6 +30,6 @@ static inline bool part_is_literal(const Part *part)
     return part->field == FIELD_MAX_;
 }
 
-/* Of ASCII, whatever the locale says. */
+/* Is it an ASCII letter? Independent of the locale. */
 bool template_is_letter(char c);
 bool template_is_alphanumeric(char c);

@@ -10,8 +10,8 @@
 typedef struct Output {
     char text[TEMPLATE_TEXT_MAX + 1];
     size_t size;
-    size_t segment; /* where the path segment that is being written begins */
-    bool in_field; /* it has a field in it */
+    size_t segment; /* where the current path segment begins */
+    bool in_field; /* the current segment has a field */
     bool overflow;
 } Output;
 
@@ -29,7 +29,7 @@ static void put_text(Output *output, const char *text)
         put(output, *text);
 }
 
-/* Appending, not replacing: what the segment's literal text begins with stays in the key. */
+/* Appends '_' instead of replacing the segment, so that the segment's literal text stays in the key. */
 static void end_segment(Output *output)
 {
     const char *segment = output->text + output->segment;
@@ -38,7 +38,7 @@ static void end_segment(Output *output)
         put(output, '_');
 }
 
-/* in_field: text is a field's fallback, so that all of its segments are. */
+/* in_field: text is a field's fallback, so all its segments count as segments with a field. */
 static void put_path(Output *output, const char *text, bool in_field)
 {
     for (; *text != '\0' && !output->overflow; text++) {
@@ -53,14 +53,14 @@ static void put_path(Output *output, const char *text, bool in_field)
     }
 }
 
-/* What is not a letter, a digit or one of the allowed characters becomes '_', a byte each. */
+/* Each byte that is neither a letter, nor a digit, nor in allowed becomes '_'. */
 static void put_allowed(Output *output, const char *text, const char *allowed)
 {
     for (; *text != '\0' && !output->overflow; text++)
         put(output, template_is_alphanumeric(*text) || strchr(allowed, *text) ? *text : '_');
 }
 
-/* Takes characters over as they are, except those that break a line or that nobody sees. */
+/* Copies all characters except line breaks and invisible characters. */
 static void put_line(Output *output, const char *text)
 {
     while (*text != '\0' && !output->overflow) {
@@ -74,7 +74,7 @@ static void put_line(Output *output, const char *text)
     }
 }
 
-/* JSON escapes in UTF-16. */
+/* JSON escapes a character in UTF-16. */
 static void put_escaped(Output *output, uint32_t character)
 {
     char escape[32];
