@@ -15,7 +15,7 @@ static void on_settle(void *userdata)
 {
     Agent *agent = userdata;
 
-    catalog_settle(agent->catalog);
+    catalog_want_ready(agent->catalog);
     tracker_probed(agent->tracker);
     agent_check_orphans(agent);
     agent_check_ready(agent);

@@ -15,7 +15,7 @@ int catalog_new(Catalog **ret, const Rules *rules, const CatalogSink *sink)
     catalog->sink = *sink;
     questions_init(&catalog->questions);
     probes_init(&catalog->probes);
-    SLIST_INIT(&catalog->settled);
+    SLIST_INIT(&catalog->newly_ready);
     SLIST_INIT(&catalog->delayed);
     catalog->next_delay_us = UINT64_MAX;
     SLIST_INIT(&catalog->dispossessed);
@@ -166,8 +166,8 @@ static void free_entry(Catalog *catalog, CatalogEntry *entry)
     records_clear(&entry->records);
     readiness_clear(&catalog->probes, &entry->readiness);
     catalog_end_delay(catalog, entry);
-    if (entry->is_settled)
-        SLIST_REMOVE(&catalog->settled, entry, CatalogEntry, settled);
+    if (entry->is_newly_ready)
+        SLIST_REMOVE(&catalog->newly_ready, entry, CatalogEntry, newly_ready);
     free(entry);
 }
 

@@ -42,8 +42,8 @@ typedef struct CatalogEntry {
     SLIST_ENTRY(CatalogEntry) delayed;
     Readiness readiness;
     bool has_started; /* the agent saw the present start, so no earlier run can have registered the container */
-    bool is_settled; /* the catalog's list `became_ready` holds the entry */
-    SLIST_ENTRY(CatalogEntry) settled;
+    bool is_newly_ready; /* the catalog's list `newly_ready` holds the entry */
+    SLIST_ENTRY(CatalogEntry) newly_ready;
     bool is_dispossessed; /* the catalog's list `dispossessed` holds the entry */
     SLIST_ENTRY(CatalogEntry) dispossessed;
     struct {
@@ -131,7 +131,7 @@ bool catalog_next_probe(Catalog *catalog, uint64_t now_us, ProbeQuestion *ret, u
 /* Returns true if catalog_want_ready() has a key to want, or if catalog_awaits_answers() may have become false. */
 bool catalog_probed(Catalog *catalog, const ProbeQuestion *question, ProbeOutcome outcome, uint64_t now_us);
 /* Wants the keys of the ports that have become ready. */
-void catalog_settle(Catalog *catalog);
+void catalog_want_ready(Catalog *catalog);
 /* Is there a port that no probe has answered for yet, or a ready port whose key catalog_want_ready() must still
  * want? */
 bool catalog_awaits_answers(const Catalog *catalog);

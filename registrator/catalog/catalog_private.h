@@ -20,7 +20,7 @@ struct Catalog {
     SLIST_HEAD(, CatalogEntry) dispossessed; /* an older container has taken over one of their keys */
     SLIST_HEAD(, CatalogEntry) delayed; /* containers in a crash loop, until their delay ends */
     uint64_t next_delay_us; /* no delay ends before this time */
-    SLIST_HEAD(, CatalogEntry) settled; /* a port of theirs has become ready */
+    SLIST_HEAD(, CatalogEntry) newly_ready; /* a port of theirs has become ready */
     Questions questions;
     Probes probes;
     uint64_t now_us; /* CLOCK_BOOTTIME, as the caller last passed it */

@@ -127,12 +127,12 @@ bool catalog_next_probe(Catalog *catalog, uint64_t now_us, ProbeQuestion *ret, u
     return true;
 }
 
-static void settle_later(Catalog *catalog, CatalogEntry *entry)
+static void want_later(Catalog *catalog, CatalogEntry *entry)
 {
-    if (entry->is_settled)
+    if (entry->is_newly_ready)
         return;
-    entry->is_settled = true;
-    SLIST_INSERT_HEAD(&catalog->settled, entry, settled);
+    entry->is_newly_ready = true;
+    SLIST_INSERT_HEAD(&catalog->newly_ready, entry, newly_ready);
 }
 
 static void judge_answer(Catalog *catalog, CatalogEntry *entry, ReadyPort *port, ProbeOutcome outcome, uint64_t now_us)
@@ -140,7 +140,7 @@ static void judge_answer(Catalog *catalog, CatalogEntry *entry, ReadyPort *port,
     if (ready_answer(&catalog->probes, port, outcome, (uint64_t)catalog->rules->ready_timeout_s * 1000000, now_us)) {
         if (port->state == READY_ASSUMED)
             catalog->sink.probed(catalog->sink.userdata, entry, CATALOG_ASSUMED, port->port, NULL);
-        settle_later(catalog, entry);
+        want_later(catalog, entry);
         return;
     }
     if (now_us - port->since_us >= BOOT_US && !knowledge_is_open(&entry->knowledge))
@@ -162,23 +162,23 @@ bool catalog_probed(Catalog *catalog, const ProbeQuestion *question, ProbeOutcom
     /* Drops the answer if it belongs to another start, or if the port is no longer wanted. */
     if (port && port->state == READY_ASKED && port->ticket == question->ticket)
         judge_answer(catalog, entry, port, outcome, now_us);
-    return !SLIST_EMPTY(&catalog->settled) || catalog->probes.n_unanswered < n_unanswered;
+    return !SLIST_EMPTY(&catalog->newly_ready) || catalog->probes.n_unanswered < n_unanswered;
 }
 
-void catalog_settle(Catalog *catalog)
+void catalog_want_ready(Catalog *catalog)
 {
     CatalogEntry *entry;
 
-    while ((entry = SLIST_FIRST(&catalog->settled))) {
-        SLIST_REMOVE_HEAD(&catalog->settled, settled);
-        entry->is_settled = false;
+    while ((entry = SLIST_FIRST(&catalog->newly_ready))) {
+        SLIST_REMOVE_HEAD(&catalog->newly_ready, newly_ready);
+        entry->is_newly_ready = false;
         (void)catalog_evaluate(catalog, entry);
     }
 }
 
 bool catalog_awaits_answers(const Catalog *catalog)
 {
-    return catalog->probes.n_unanswered > 0 || !SLIST_EMPTY(&catalog->settled);
+    return catalog->probes.n_unanswered > 0 || !SLIST_EMPTY(&catalog->newly_ready);
 }
 
 void catalog_adopt(Catalog *catalog)

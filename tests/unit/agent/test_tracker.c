@@ -228,7 +228,7 @@ static void probe(Rig *rig, int number, ProbeOutcome outcome)
     assert_int_equal(strtol(question.id + 48, NULL, 16), number);
     assert_true(catalog_probed(rig->catalog, &question, outcome, rig->now_us));
     assert_true(catalog_awaits_answers(rig->catalog));
-    catalog_settle(rig->catalog);
+    catalog_want_ready(rig->catalog);
     tracker_probed(rig->tracker);
 }
 

@@ -381,7 +381,7 @@ static void probe(Rig *rig, ProbeOutcome outcome)
     ProbeQuestion question = take(rig);
 
     if (catalog_probed(rig->catalog, &question, outcome, rig->now_us))
-        catalog_settle(rig->catalog);
+        catalog_want_ready(rig->catalog);
 }
 
 /* The wishes since the last call. */
