@@ -1,4 +1,5 @@
-/* Writes, deletions and v2's refreshes: a free place takes the oldest keys, as many as etcd takes in one call. */
+/* Writes, deletions and v2's refreshes. A free place takes the oldest keys, up to the number that etcd accepts in
+ * one call. */
 #include "publisher/publisher_private.h"
 
 #include "base/text.h"
@@ -7,17 +8,17 @@
 #include <string.h>
 
 enum {
-    /* v2: the store can have twice as many calls, so that a write always finds room. */
+    /* v2: the store has room for twice as many calls, so a write always finds a free place */
     REFRESHES_AT_ONCE = 4,
 };
 
-/* One store_apply() under way. */
+/* One store_apply() call under way. */
 struct Batch {
     Publisher *publisher;
-    uint64_t generation; /* the session's when the call was made */
+    uint64_t generation; /* the session's generation when the call was made */
     size_t n;
     PublisherEntry *entries[STORE_BATCH_MAX];
-    char *attempted[STORE_BATCH_MAX]; /* of unknown outcome, from before this batch */
+    char *attempted[STORE_BATCH_MAX]; /* values of unknown outcome from earlier batches */
     StoreOp ops[STORE_BATCH_MAX];
     LIST_ENTRY(Batch) link;
 };
@@ -45,7 +46,7 @@ static unsigned *batch_counter(Batch *batch)
     return batch_is_refresh(batch) ? &batch->publisher->n_refreshes : &batch->publisher->n_writes;
 }
 
-/* The operation's strings are the entry's own: a busy entry's key, published and attempted stay as they are. */
+/* Uses the entry's own strings: key, published and attempted do not change while the entry is busy. */
 static int batch_add(Batch *batch, PublisherEntry *entry, StoreVerb verb)
 {
     StoreOp *op = &batch->ops[batch->n];
@@ -70,19 +71,19 @@ static int batch_add(Batch *batch, PublisherEntry *entry, StoreVerb verb)
     return 0;
 }
 
-/* What became of a batch. */
+/* The results of a batch. */
 
-/* Not one that was rejected before for the same reason. */
-static bool batch_is_rejected_anew(const Batch *batch)
+/* Returns false if etcd has rejected the same keys before for the same reason. */
+static bool batch_is_newly_rejected(const Batch *batch)
 {
-    bool anew = false;
+    bool is_new = false;
 
     for (size_t i = 0; i < batch->n; i++) {
         if (batch->ops[i].outcome != STORE_OP_REJECTED)
             return false;
-        anew |= !batch->entries[i]->reason || !text_same(batch->entries[i]->reason, batch->ops[i].holder);
+        is_new |= !batch->entries[i]->reason || !text_same(batch->entries[i]->reason, batch->ops[i].holder);
     }
-    return anew && batch->n > 1;
+    return is_new && batch->n > 1;
 }
 
 static bool batch_is_unclear(const Batch *batch)
@@ -93,8 +94,8 @@ static bool batch_is_unclear(const Batch *batch)
     return false;
 }
 
-/* Without a lease, an answer after a long silence says that every key has expired; but not if a refresh has found its
- * key. Without a key that is refreshed, silence is nothing special. */
+/* Without a lease, silence for longer than the TTL means that every key has expired, unless a refresh has found its
+ * key. Without a refreshed key, silence means nothing. */
 static bool batch_shows_expiry(const Batch *batch, StoreStatus status)
 {
     const Publisher *publisher = batch->publisher;
@@ -107,14 +108,14 @@ static bool batch_shows_expiry(const Batch *batch, StoreStatus status)
 static void batch_tell_entries(Batch *batch)
 {
     Publisher *publisher = batch->publisher;
-    bool rejects_all = batch_is_rejected_anew(batch);
+    bool rejects_all = batch_is_newly_rejected(batch);
     bool of_older_lease = batch->generation != publisher->session.generation;
 
     if (rejects_all)
         entries_log_rejected(batch->ops, batch->n);
     for (size_t i = 0; i < batch->n; i++) {
         if (of_older_lease)
-            batch->ops[i].outcome = STORE_OP_FAILED; /* what was written went with that lease */
+            batch->ops[i].outcome = STORE_OP_FAILED; /* the written keys have expired with that lease */
         entry_answered(publisher, batch->entries[i], &batch->ops[i], &batch->attempted[i], rejects_all);
     }
 }
@@ -130,7 +131,7 @@ static void on_applied(void *userdata, StoreStatus status, const char *message)
     LIST_REMOVE(batch, link);
     (*batch_counter(batch))--;
     if (status == STORE_OK && batch_is_unclear(batch)) {
-        /* Tried again like every failure: after a while. */
+        /* The agent tries again after a while, as after every failure. */
         status = STORE_UNREACHABLE;
         message = "etcd's answer does not say what became of a key, asking again";
     }
@@ -149,7 +150,7 @@ static void on_applied(void *userdata, StoreStatus status, const char *message)
         publisher_check_idle(publisher);
 }
 
-/* Takes the batch. */
+/* Takes ownership of the batch. */
 static void batch_send(Publisher *publisher, Batch *batch)
 {
     batch->publisher = publisher;
@@ -162,9 +163,9 @@ static void batch_send(Publisher *publisher, Batch *batch)
         on_applied(batch, STORE_UNREACHABLE, publisher_no_memory);
 }
 
-/* The next batch. */
+/* Building the next batch. */
 
-/* Is the key that takes this one's place still pending? */
+/* Is the key that replaces this key still pending? */
 static bool waits_for_successor(const Publisher *publisher, const PublisherEntry *entry)
 {
     const PublisherEntry *after = !entry->wanted && entry->after ? entry_find(publisher, entry->after) : NULL;
@@ -172,7 +173,7 @@ static bool waits_for_successor(const Publisher *publisher, const PublisherEntry
     return after && after->wanted && entry_awaits_write(after);
 }
 
-/* *ret: NULL if there is nothing to write. -ENOMEM. */
+/* *ret: NULL if no key waits to be written. 0 or -ENOMEM. */
 static int batch_new(Publisher *publisher, Batch **ret)
 {
     CLEANUP(batch_free_p) Batch *batch = calloc(1, sizeof(*batch));
@@ -187,7 +188,7 @@ static int batch_new(Publisher *publisher, Batch **ret)
         if (waits_for_successor(publisher, entry))
             continue;
         StoreVerb verb = publisher->config.dry_run ? STORE_PEEK : entry_verb(entry);
-        /* A full etcd deletes keys, but not in a transaction that also puts one. */
+        /* A full etcd deletes keys, but not in a transaction that also puts a key. */
         if (publisher->session.writes_failing && batch->n > 0 &&
             (verb == STORE_REMOVE) != (batch->ops[0].verb == STORE_REMOVE))
             continue;
@@ -229,7 +230,7 @@ static bool on_refresh_due(void *userdata)
 {
     Publisher *publisher = userdata;
     const Session *session = &publisher->session;
-    /* A write that fails for ever keeps no key from being refreshed. */
+    /* A write that keeps failing must not stop the refreshes of other keys. */
     bool refreshable = session->state == SESSION_ONLINE ||
                        (session_is_open(publisher) && session->writes_failing && !session->refreshes_failing);
 

@@ -1,5 +1,5 @@
-/* What is wanted of a key, and what is known of it in etcd: from wishes, answers and resyncs. Each change of these facts
- * ends in entry_move(). */
+/* The facts of a key: its wanted value, and its state in etcd as known from answers and resyncs. Each change of
+ * these facts ends in entry_move(). */
 #include "publisher/publisher_private.h"
 
 #include "base/log.h"
@@ -9,7 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-/* What seems to take longer was more likely a clock; what seems to take less than nothing, too: the difference wraps. */
+/* A longer latency more likely comes from a clock that was set. So does a negative one, because the unsigned
+ * difference wraps. */
 static const uint64_t latency_max_ns = UINT64_C(3600) * 1000000000;
 
 static void set_string(char **string, char *owned)
@@ -32,7 +33,7 @@ static void forget_holder(PublisherEntry *entry)
 
 /* Wishes. */
 
-/* Without memory nothing has changed: half a wish could take away a key that is right. */
+/* Without memory nothing changes: half a wish could delete a correct key. */
 int publisher_want(Publisher *publisher, const char *key, const char *value, const char *owner, const char *owner_id,
                    uint64_t event_ns)
 {
@@ -60,7 +61,8 @@ int publisher_want(Publisher *publisher, const char *key, const char *value, con
     return 0;
 }
 
-/* Has etcd never been asked for it, so that an earlier run may have left it there? "registrator stop" waits for it. */
+/* Has the agent never asked etcd about the key, so that the key of an earlier run may still exist? "registrator
+ * stop" waits for the answer. */
 static bool may_be_left(const Publisher *publisher, const PublisherEntry *entry)
 {
     bool unknown = publisher->session.answered_us == 0 || !store_has_lease(publisher->store);
@@ -79,7 +81,8 @@ void publisher_unwant(Publisher *publisher, const char *key, const char *after, 
         entry->attempted = TAKE_PTR(entry->wanted);
     set_string(&entry->wanted, NULL);
     set_string(&entry->reason, NULL);
-    set_string(&entry->after, after ? strdup(after) : NULL); /* without memory the order is lost, not the deletion */
+    /* without memory the deletion loses its order, but still happens */
+    set_string(&entry->after, after ? strdup(after) : NULL);
     entry->event_ns = event_ns;
     entry->touched = ++publisher->clock;
     entry_move(publisher, entry, KEY_WISHED);
@@ -100,7 +103,7 @@ void entries_due(Publisher *publisher, EntryState state, bool denied)
             entry_move(publisher, entry, KEY_DUE);
 }
 
-/* Answers: the log. */
+/* Log lines for answers. */
 
 static void log_change(const PublisherEntry *entry, const StoreOp *op)
 {
@@ -124,7 +127,7 @@ static const char *remedy_for(const char *reason)
                                                          : "change --key or --value";
 }
 
-/* Each reason once. logged: the log has one line for the whole batch. */
+/* Logs each reason once. logged: one line for the whole batch is in the log. */
 static void log_rejected(const PublisherEntry *entry, const StoreOp *op, bool logged)
 {
     if (entry->reason && text_same(entry->reason, op->holder))
@@ -140,7 +143,7 @@ void entries_log_rejected(const StoreOp *ops, size_t n)
               ops[0].holder ? ops[0].holder : "no reason given", remedy_for(ops[0].holder));
 }
 
-/* Answers: each notes what one operation says, and returns what that means to the key. */
+/* Each of the following functions notes the answer to one operation, and returns the event for the key. */
 
 static KeyEvent note_conflict(Publisher *publisher, PublisherEntry *entry, StoreOp *op)
 {
@@ -148,7 +151,7 @@ static KeyEvent note_conflict(Publisher *publisher, PublisherEntry *entry, Store
     bool may_replace = publisher->config.replace && op->verb == STORE_ENSURE;
 
     forget_ours(entry);
-    entry->event_ns = 0; /* how long the holder stays is not our latency */
+    entry->event_ns = 0; /* the time for which the holder stays is not our latency */
     set_string(&entry->holder, TAKE_PTR(op->holder));
     entry->revision = op->revision;
     if (changed) {
@@ -163,8 +166,8 @@ static KeyEvent note_conflict(Publisher *publisher, PublisherEntry *entry, Store
     return may_replace ? KEY_CONTESTED : KEY_CONFLICTED;
 }
 
-/* attempted: what may have been there before. What is there, an older value, is not what is wanted either, and is
- * deregistered. */
+/* attempted: a value that may have been in etcd before. etcd still has an older value, which nobody wants, so the
+ * agent deletes it. */
 static KeyEvent note_rejection(PublisherEntry *entry, StoreOp *op, char **attempted, bool logged)
 {
     bool removal = op->verb == STORE_REMOVE;
@@ -180,7 +183,7 @@ static KeyEvent note_rejection(PublisherEntry *entry, StoreOp *op, char **attemp
     set_string(&entry->reason, TAKE_PTR(op->holder));
     if (!removal)
         return KEY_REFUSED;
-    /* The key is still there. The agent tries to delete it again, as it does with all that etcd rejects. */
+    /* etcd still has the key. The agent tries to delete it again, as with everything that etcd rejects. */
     return !entry->wanted || entry->state == ENTRY_UNDOING ? KEY_UNDELETABLE : KEY_ANSWERED;
 }
 
@@ -200,7 +203,7 @@ static void note_plan(Publisher *publisher, PublisherEntry *entry, const StoreOp
         (void)text_replace(&entry->published, entry->wanted);
 }
 
-/* Is what etcd holds now what is wanted? Otherwise the next operation ends the latency. */
+/* Observes the latency if etcd now holds the wanted value. Otherwise a later operation does. */
 static void observe_latency(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
 {
     bool removed = op->verb == STORE_REMOVE;
@@ -238,11 +241,13 @@ void entry_answered(Publisher *publisher, PublisherEntry *entry, StoreOp *op, ch
 {
     KeyEvent event = KEY_ANSWERED;
 
-    entry->touched = ++publisher->clock; /* also if it failed: a resync may have looked before it or after */
+    /* also after a failure: a resync may have read the key before this operation or after it */
+    entry->touched = ++publisher->clock;
     if (op->verb != STORE_PEEK)
         entry->known = op->known;
     if (op->outcome == STORE_OP_FAILED) {
-        /* Unknown: the next operation names both what was there and what may be there. */
+        /* The outcome is unknown, so the next operation compares with both values: the one before and the attempted
+         * one. */
     } else if (op->verb == STORE_PEEK) {
         note_plan(publisher, entry, op);
     } else if (op->outcome == STORE_OP_CONFLICT) {
@@ -260,7 +265,7 @@ void entry_answered(Publisher *publisher, PublisherEntry *entry, StoreOp *op, ch
 
 /* Resyncs. */
 
-/* Etcd has this key under our lease. -ENOMEM. */
+/* A resync has found the key under our lease. 0 or -ENOMEM. */
 static int note_found(Publisher *publisher, const StoreKey *key, uint64_t since, uint64_t now)
 {
     PublisherEntry *entry = entry_find(publisher, key->key);
@@ -272,7 +277,7 @@ static int note_found(Publisher *publisher, const StoreKey *key, uint64_t since,
     entry->seen = now;
     if (entry_is_busy(entry) || entry->touched > since)
         return 0;
-    /* A resync brings only the values of keys whose mod revision is not the known one: the others are as we wrote
+    /* A resync reads only the values of keys with an unknown mod revision. The other values are as the agent wrote
      * them. */
     if (key->value) {
         if (entry->state == ENTRY_REGISTERED && !text_same(entry->published, key->value)) {
@@ -315,7 +320,8 @@ int entries_compare(Publisher *publisher, const StoreKey *keys, size_t n_keys, u
     HASH_ITER (hh, publisher->entries, entry, next)
         if (entry->seen == now || entry->touched > since || entry_is_busy(entry))
             continue;
-        /* What was left under the lease that a clone writes under, too, is still ours, by its mod revision. */
+        /* A key under a lease that a cloned host also uses still belongs to this agent if the mod revision is the
+         * known one. */
         else if (other_lease && entry->published && entry->known > 0)
             entry_move(publisher, entry, KEY_MOVED);
         else
@@ -345,7 +351,8 @@ bool publisher_knows(const Publisher *publisher)
 {
     if (!session_is_open(publisher))
         return false;
-    /* v2 has no list of the agent's keys: until Docker's containers are known, each may have one from an earlier run. */
+    /* v2 has no list of the agent's keys. Until Docker's containers are known, each key may come from an earlier
+     * run. */
     if (publisher->keep_orphans && !store_has_lease(publisher->store))
         return false;
     for (const PublisherEntry *entry = publisher->entries; entry; entry = entry->hh.next)

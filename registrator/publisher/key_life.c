@@ -1,5 +1,5 @@
-/* The life of one key: its states, and every way from one to another. */
-/* A key that there is no memory for is an error, not the end. */
+/* The life of one key: its states, and every transition between them. */
+/* With HASH_NONFATAL_OOM, uthash skips the item when memory runs out. The default ends the process. */
 #define HASH_NONFATAL_OOM 1
 #include "publisher/publisher_private.h"
 
@@ -7,12 +7,12 @@
 
 #include <string.h>
 
-/* Where an event leads. */
+/* The target of a transition. */
 typedef enum Move {
     STAY,
-    BY_FACTS, /* what is wanted, and what etcd has, decide: see state_by_facts() */
-    BY_REFUSAL, /* the same, knowing that etcd rejects what is wanted */
-    BY_FINDING, /* the same, but a key that is not wanted may be kept: an orphan */
+    BY_FACTS, /* the wanted value and the value in etcd decide: see state_by_facts() */
+    BY_REFUSAL, /* as BY_FACTS, but etcd rejects the wanted value */
+    BY_FINDING, /* as BY_FACTS, but an unwanted key may become an orphan */
     TO, /* TO + a state */
 } Move;
 #define TO(state) (TO + (int)(state))
@@ -123,7 +123,7 @@ static EntryState next_state(const Publisher *publisher, const PublisherEntry *e
     case STAY:
         return entry->state;
     case BY_FACTS:
-        /* What is known of a key that waits may be of a lease that has ended. */
+        /* The known facts of a waiting key may come from a lease that has ended. */
         if (event == KEY_WISHED && entry->state == ENTRY_PENDING && entry->wanted)
             return ENTRY_PENDING;
         return state_by_facts(entry);

@@ -1,4 +1,4 @@
-/* The publisher as its owner sees it: set-up, other settings, and questions. */
+/* The publisher's interface: set-up, changed settings, and queries. */
 #include "publisher/publisher_private.h"
 
 #include "base/timer.h"
@@ -41,13 +41,13 @@ void publisher_release(Publisher *publisher)
     publisher_check_idle(publisher);
 }
 
-/* Life. */
+/* Creation and end. */
 
 static int add_flush(Publisher *publisher)
 {
     int r = defer_add(publisher->event, &publisher->flush, on_flush, publisher);
 
-    /* After all that has arrived meanwhile, so that a burst becomes one batch. */
+    /* Runs after all events that have arrived, so that a burst becomes one batch. */
     return r < 0 ? r : sd_event_source_set_priority(publisher->flush, SD_EVENT_PRIORITY_NORMAL + 10);
 }
 
@@ -77,7 +77,7 @@ int publisher_new(Publisher **ret, sd_event *event, Store *store, const Publishe
     return 0;
 }
 
-/* What is under way ends with the store. */
+/* Freeing the store ends the calls under way. */
 static void drop_store(Publisher *publisher)
 {
     store_free(publisher->store);
@@ -107,7 +107,8 @@ void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherCo
     PublisherEntry *entry, *next;
 
     publisher->config = *config;
-    /* Otherwise each reload would put the next heartbeat off, and several of them the lease's renewal beyond its TTL. */
+    /* Otherwise each reload would delay the next heartbeat, and several reloads would delay the lease's renewal
+     * beyond its TTL. */
     if (other_pace)
         session_set_heartbeat(publisher);
     if (!store)
@@ -115,13 +116,13 @@ void publisher_reconfigure(Publisher *publisher, Store *store, const PublisherCo
     drop_store(publisher);
     publisher->store = store;
     HASH_ITER (hh, publisher->entries, entry, next) {
-        entry->revision = entry->known = 0; /* the other cluster's */
+        entry->revision = entry->known = 0; /* these belong to the other cluster */
         entry_move(publisher, entry, KEY_MOVED);
     }
     session_restart(publisher);
 }
 
-/* Questions. */
+/* Queries. */
 
 bool publisher_is_idle(const Publisher *publisher)
 {

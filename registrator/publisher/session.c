@@ -1,5 +1,4 @@
-/* Can etcd be asked? Opens the store, sends the heartbeats, asks again after failures, and compares with etcd now and
- * then. */
+/* The session with etcd: opens the store, sends the heartbeats, tries again after failures, and starts the resyncs. */
 #include "publisher/publisher_private.h"
 
 #include "base/clock.h"
@@ -13,10 +12,10 @@
 #include <time.h>
 
 enum {
-    /* A cluster that comes back has every key again within two seconds. */
+    /* after an outage, every key is written again within two seconds */
     RETRY_CAP_MS = 1500,
-    /* After an outage all agents return at once, and etcd is busy. The resync can wait for the second heartbeat, which
-     * each agent sends at another time. */
+    /* After an outage all agents return at once, and etcd is busy. The resync can wait for the second heartbeat,
+     * because each agent sends it at another time. */
     RETURN_RESYNC_BEATS = 2,
 };
 
@@ -52,13 +51,14 @@ PublisherState publisher_state(const Publisher *publisher)
 /* The one function that moves the state. */
 static void session_move(Publisher *publisher, SessionState state, const char *why)
 {
-    /* From the row to the column. Each state may stay, and each may close for another store. */
+    /* Rows: the present state. Columns: the next state. Each state may stay, and each may close because the store is
+     * replaced. */
     static const bool legal[SESSION_STATE_MAX_][SESSION_STATE_MAX_] = {
         /* CLOSED OPENING ONLINE SILENT REFUSED */
         [SESSION_CLOSED] = { true, true, false, false, false }, /* the backoff has ended */
-        [SESSION_OPENING] = { true, true, true, true, false }, /* the answer */
+        [SESSION_OPENING] = { true, true, true, true, false }, /* the answer has come */
         [SESSION_ONLINE] = { true, false, true, true, true }, /* a failure; CLOSED: the lease is lost */
-        [SESSION_SILENT] = { true, true, true, true, true }, /* an answer; OPENING: nothing else to ask with */
+        [SESSION_SILENT] = { true, true, true, true, true }, /* an answer; OPENING: no key and no lease to ask about */
         [SESSION_REFUSED] = { true, true, true, true, true }, /* the backoff has ended, or an answer */
     };
     Session *session = &publisher->session;
@@ -72,20 +72,20 @@ static void session_move(Publisher *publisher, SessionState state, const char *w
     session->state = state;
     if (state == SESSION_OPENING || (publisher_state(publisher) == before && text_same(why, session->why)))
         return;
-    if (why != session->why && text_copy(&copy, why) == 0) { /* without memory the next answer notes it */
+    if (why != session->why && text_copy(&copy, why) == 0) { /* without memory, the next answer notes the reason */
         free(session->why);
         session->why = copy;
     }
     publisher->handlers.state_changed(publisher->userdata, publisher_state(publisher), why);
 }
 
-/* Asking again. */
+/* Trying again. */
 
 static void schedule_retry(Publisher *publisher)
 {
     Session *session = &publisher->session;
 
-    /* Calls that succeed meanwhile do not put it off. */
+    /* Calls that succeed in the meantime do not delay the timer. */
     if (sd_event_source_get_enabled(session->retry, NULL) > 0)
         return;
     timer_arm(session->retry, backoff_next_us(&session->backoff));
@@ -120,7 +120,7 @@ void session_answered(Publisher *publisher, uint64_t generation, StoreStatus sta
     bool of_older_lease = generation != session->generation;
 
     if (!session_is_open(publisher))
-        return; /* the opening decides */
+        return; /* the answer of the opening decides */
     if (status == STORE_LEASE_LOST && !of_older_lease) {
         session_lose_keys(publisher, message);
         return;
@@ -130,7 +130,7 @@ void session_answered(Publisher *publisher, uint64_t generation, StoreStatus sta
         return;
     }
     session->answered_us = clock_boottime_us();
-    /* The question that was answered after an outage may have been a write, which renews nothing. */
+    /* After an outage, the answered question may have been a write, which renews no lease. */
     if (returned && session->answered_us - session->renewed_us >= heartbeat_us(publisher))
         session_beat(publisher);
     if (session->writes_failing && !TAILQ_EMPTY(&publisher->pending)) {
@@ -183,7 +183,8 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
         session_fail(publisher, STORE_UNREACHABLE, publisher_no_memory);
         return;
     }
-    session->resync_wanted = session->resync_wanted && !store_has_lease(publisher->store); /* this was one */
+    /* the opening was a resync as well */
+    session->resync_wanted = session->resync_wanted && !store_has_lease(publisher->store);
     session->writes_failing = session->writes_failing && !TAILQ_EMPTY(&publisher->pending);
     if (session->writes_failing)
         session_move(publisher, SESSION_SILENT, session->why);
@@ -204,7 +205,7 @@ static void session_open(Publisher *publisher)
         on_opened(publisher, STORE_UNREACHABLE, publisher_no_memory, NULL, 0);
 }
 
-/* One question, not all that waits at once: its answer says how to go on. */
+/* Sends one question, not all waiting calls. Its answer decides how to continue. */
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
     Publisher *publisher = userdata;
@@ -220,7 +221,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
     session->refreshes_failing = false;
     if (publisher->n_writes > 0 || session->beat_us > 0)
-        return 0; /* the answer to the call under way will do */
+        return 0; /* the answer to the call under way decides */
     if (session->state == SESSION_REFUSED) {
         session_open(publisher);
         return 0;
@@ -237,7 +238,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* Heartbeats. */
 
-/* Agents that start or reload at the same moment send their heartbeats at different ones. */
+/* Agents that start or reload at the same moment send their heartbeats at different times. */
 static uint64_t first_heartbeat_us(const Publisher *publisher)
 {
     return jitter_us(heartbeat_us(publisher) / 2, 1);
@@ -283,7 +284,7 @@ static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
         if (session->beats_to_resync > 0 && --session->beats_to_resync == 0)
             publisher_resync(publisher);
     }
-    /* Also while the store is opened again, which may take longer than the lease has left. */
+    /* Also sends the heartbeat while the store is opened again, which may take longer than the rest of the TTL. */
     session_beat(publisher);
     return 0;
 }
@@ -308,7 +309,7 @@ static void on_resynced(void *userdata, StoreStatus status, const char *message,
     publisher_check_idle(publisher);
 }
 
-/* The mod revision that is known of our key, so that the resync brings the values of the other keys alone. */
+/* Returns the known mod revision of our key, so that the resync reads only the values of other keys. */
 static uint64_t on_known(void *userdata, const char *key)
 {
     const PublisherEntry *entry = entry_find(userdata, key);
