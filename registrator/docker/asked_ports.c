@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* {"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"32768"}]}: how many ports have a host port. */
+/* {"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"32768"}]}: returns the number of ports with a host port. */
 static int count_bound(const cJSON *ports)
 {
     const cJSON *port;
@@ -33,6 +33,6 @@ bool asked_ports_are_pending(const cJSON *root)
 
     if (shares_a_network(json_string(host, "NetworkMode")))
         return false;
-    /* Counting is enough, and takes one pass however many ports there are. */
+    /* Comparing counts is sufficient, and takes one pass for any number of ports. */
     return count_bound(json_get(json_get(root, "NetworkSettings"), "Ports")) < (asked > exposed ? asked : exposed);
 }

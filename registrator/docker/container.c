@@ -39,8 +39,8 @@ Container *container_free(Container *container)
     return NULL;
 }
 
-/* The next published port from *i on; a list entry does not show the exposed ones of a host's
- * network. */
+/* The next published port from *i on. Exposed ports are skipped: for a container in the host's network, a list entry
+ * does not show them. */
 static const Port *next_published(const Container *container, size_t *i)
 {
     while (*i < container->n_ports) {
@@ -79,7 +79,7 @@ bool container_same_as_listed(const Container *known, const Container *listed)
 {
     if (known->state != listed->state || strcmp(known->name, listed->name) != 0)
         return false;
-    /* Inspect remembers the health of what has stopped or pauses, a list entry does not. */
+    /* An inspect shows the health of a stopped or paused container, a list entry does not. */
     if (known->state == CONTAINER_RUNNING && known->health != listed->health)
         return false;
     return same_published_ports(known, listed) && same_networks(known, listed);

@@ -1,4 +1,4 @@
-/* Containers from Docker's JSON: the answer to an inspect, and an entry of the list. */
+/* Containers from Docker's JSON: the answer to an inspect, or an entry of the list. */
 #include "docker/asked_ports.h"
 #include "docker/container_private.h"
 #include "docker/image_ports.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    TEXT_MAX = 4096, /* bytes, of a name, an image's or a network's name */
+    TEXT_MAX = 4096, /* bytes of the container's, the image's or a network's name */
     STOP_TIMEOUT_DEFAULT_S = 10,
 };
 
@@ -51,7 +51,7 @@ static bool protocol_from_string(Protocol *ret, const char *text)
     return false;
 }
 
-/* "80/tcp", as the members of ExposedPorts and of NetworkSettings.Ports are called. */
+/* Parses "80/tcp", a member's name in ExposedPorts and NetworkSettings.Ports. */
 static bool port_from_name(Port *ret, const char *name)
 {
     unsigned number = 0;
@@ -92,7 +92,7 @@ static int ports_add(Container *container, const Port *port)
     return 0;
 }
 
-/* Unpublished ports last, else as above. */
+/* Sorts unpublished ports to the end; else like port_compare(). */
 static int port_compare_published_first(const void *left, const void *right)
 {
     const Port *a = left, *b = right;
@@ -105,8 +105,7 @@ static bool port_same_number(const Port *a, const Port *b)
     return a->container_port == b->container_port && a->protocol == b->protocol;
 }
 
-/* Folds what is sorted: one entry for both families, none for a port that is exposed and published.
- * */
+/* Folds the sorted ports: one entry for both families, and one entry for a port that is both exposed and published. */
 static size_t ports_fold(Port *ports, size_t n)
 {
     size_t kept = 0;
@@ -181,7 +180,7 @@ static int read_named_ports(Container *container, const cJSON *ports, bool expos
         if (!entry->string || !port_from_name(&port, entry->string))
             continue;
         port.exposed = exposed;
-        /* The port itself: folded away if a binding follows. */
+        /* The exposed port. ports_fold() drops it if the port has a binding. */
         int r = ports_add(container, &port);
         if (r >= 0 && cJSON_IsArray(entry))
             r = read_inspected_bindings(container, &port, entry);
@@ -228,7 +227,7 @@ static int network_compare(const void *left, const void *right)
     return strcmp(((const Network *)left)->name, ((const Network *)right)->name);
 }
 
-/* Normalizes; what is no address leaves "". */
+/* Writes the address in inet_ntop()'s form, or "" for any other text. */
 static void read_address(char *ret, int family, socklen_t size, const char *text)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -265,8 +264,8 @@ static int read_networks(Container *container, const cJSON *root)
     return 0;
 }
 
-/* Podman's infra container holds the network of a pod. Podman's Docker API does not mark such a container. Its name is
- * "<first 12 digits of the pod's ID>-infra", and its cgroup is below the pod's; or it runs Podman's own image. */
+/* Podman's infra container holds the network of a pod. Podman's Docker API does not mark it. Either its name is
+ * "<first 12 digits of the pod's ID>-infra" and its cgroup is below the pod's, or it runs Podman's own image. */
 static bool is_pod_infra(const Container *container, const cJSON *root)
 {
     enum { POD_DIGITS = 12 };
@@ -293,7 +292,7 @@ static int64_t stop_timeout_from_json(const cJSON *number)
     return number->valuedouble < INT32_MAX ? (int64_t)number->valuedouble : INT32_MAX;
 }
 
-/* text: an inspect's, or the end of a list entry's status, as in "Up 2 seconds (healthy)". NULL: none. */
+/* text: an inspect's health, or the end of a list entry's status, as in "Up 2 seconds (healthy)". NULL: HEALTH_NONE. */
 static ContainerHealth health_from_string(const char *text)
 {
     static const struct {
@@ -313,7 +312,7 @@ static ContainerHealth health_from_string(const char *text)
 
 static ContainerState state_from_inspect(const cJSON *state)
 {
-    /* A restarting container says Running as well, while it waits for its next try. */
+    /* A restarting container also has Running, while it waits for its next start. */
     if (!member_true(state, "Running") || member_true(state, "Restarting") || member_true(state, "Dead"))
         return CONTAINER_STOPPED;
     return member_true(state, "Paused") ? CONTAINER_PAUSED : CONTAINER_RUNNING;
@@ -326,7 +325,7 @@ static ContainerState state_from_list(const char *state)
     return strcmp(state, "paused") == 0 ? CONTAINER_PAUSED : CONTAINER_STOPPED;
 }
 
-/* Of all names the container's own: a link adds "/other/alias". */
+/* The container's own name. A link adds names such as "/other/alias". */
 static const char *listed_name(const cJSON *names)
 {
     const cJSON *entry;
@@ -366,8 +365,8 @@ static int container_new(Container **ret, const cJSON *root, const char *name, c
     return 0;
 }
 
-/* There is no such thing, or it is of the type that is checked for. Anything else is not Docker's, and to take it for
- * "none" would deregister a key, or register what must not be registered. */
+/* Returns true if the item is absent, or if is_type accepts it. Docker never sends another type. Treating such an
+ * item as absent could deregister a key, or register a container that must not be registered. */
 static bool may_be(const cJSON *item, cJSON_bool (*is_type)(const cJSON *))
 {
     return !item || cJSON_IsNull(item) || is_type(item);

@@ -12,12 +12,12 @@
 #include <time.h>
 
 enum {
-    DETAIL_MAX = 200, /* bytes of a bad answer that the log shows */
+    DETAIL_MAX = 200, /* bytes of a bad answer that a log line shows */
     INFO_TIMEOUT_MS = 10000,
 };
 
-/* The newest API version that the agent was tested with: of a newer engine, the agent asks for this version. The oldest
- * version is the first one with health checks. Before 1.22, events had no Action. */
+/* The newest API version that the agent was tested with; a newer engine also gets requests of this version. The
+ * oldest version is the first one with health checks. Before 1.22, events had no Action. */
 static const unsigned api_newest_minor = 52, api_oldest_minor = 24;
 
 static char *docker_format_url(const Docker *docker, const char *path)
@@ -75,7 +75,8 @@ static const char *remedy_for(const Docker *docker, int error)
     }
 }
 
-/* The operator must do something. So the agent logs this error even if it has logged another one since Docker is away. */
+/* Is this an error that the operator must correct? The agent then logs the error, even if it has logged another
+ * error since Docker is away. */
 static bool needs_operator(int error)
 {
     return error == -EACCES || error == -EPERM || error == -EPROTO || error == -EKEYREJECTED ||
@@ -89,11 +90,11 @@ void docker_fail(Docker *docker, int error, const char *what, const char *detail
     bool first = !docker->lost_reported, again = error == docker->last_error;
 
     docker_disconnect(docker);
-    docker->version[0] = '\0'; /* the engine that comes back may be another version */
+    docker->version[0] = '\0'; /* the engine may be another version when it returns */
     timer_arm(docker->retry, backoff_next_us(&docker->backoff));
     docker->lost_reported = true;
     docker->last_error = error;
-    /* Not at the first time: an engine that is about to end may break off a TLS handshake. */
+    /* The first failure does not count: an engine that is about to end may break off a TLS handshake. */
     if (!first && again && error != docker->logged_error && needs_operator(error)) {
         docker->logged_error = error;
         log_write(LOG_WARNING, 0, LOG_EVENT_DOCKER_LOST, NULL, NULL, NULL, "%s", why ? why : what);
@@ -110,7 +111,7 @@ void docker_fail(Docker *docker, int error, const char *what, const char *detail
 static int error_from_status(const HttpResult *result)
 {
     switch (result->status) {
-    case 400: /* Go's answer to a request without TLS at a port with TLS */
+    case 400: /* Go answers this to a request without TLS at a port with TLS */
         return strstr(result->body, "HTTPS server") ? -EPROTO : 0;
     case 401:
     case 403:
@@ -134,18 +135,18 @@ void docker_fail_result(Docker *docker, const char *what, const HttpResult *resu
     docker_fail(docker, error_from_status(result), what, detail ? detail : "HTTP error");
 }
 
-/* Handshake: which version, which engine. */
+/* The handshake: the API's version and the engine's identity. */
 
 static void docker_ask_info(Docker *docker);
 
-/* A bad answer must not change the engine's identity: another identity means another lease. */
+/* A bad answer must not change the engine's identity, because another identity means another lease. */
 static int docker_read_info(Docker *docker, const HttpResult *result)
 {
     cJSON *info = cJSON_ParseWithLength(result->body, result->body_size);
     const char *id = json_string(info, "ID");
     const char *time = json_string(info, "SystemTime");
-    /* Podman makes up an ID for each answer, so the machine's and the node's identity count alone. since= makes Podman
-     * read all of its journal. */
+    /* Podman makes up a new ID for each answer, so the agent uses only the machine's and the node's identity. With
+     * since=, Podman reads its whole journal. */
     bool is_podman = cJSON_HasObjectItem(info, "BuildahVersion");
     char *identity = id ? strdup(is_podman ? "" : id) : NULL;
     int r = identity ? 0 : id ? -ENOMEM : -EBADMSG;
@@ -169,7 +170,8 @@ static void on_info(void *userdata, const HttpResult *result)
 
     docker->handshake = NULL;
     if (result->error == 0 && result->status == 400 && *docker->version != '\0') {
-        /* The engine's oldest version is newer than ours. The agent asks without a version: for the engine's newest. */
+        /* The engine's oldest version is newer than the agent's. The agent then asks without a version, which means
+         * the engine's newest. */
         docker->version[0] = '\0';
         docker_ask_info(docker);
         return;
@@ -195,13 +197,13 @@ static void docker_ask_info(Docker *docker)
         docker_fail(docker, r, "No answer to /info", strerror(-r));
 }
 
-/* False: it is too old. */
+/* Returns false if the version is too old. */
 static bool docker_set_version(Docker *docker, const char *offered)
 {
     unsigned major, minor;
 
     docker->version[0] = '\0';
-    /* Without the header (a proxy may remove it), the agent asks without a version: for the engine's newest. */
+    /* A proxy may remove the header. The agent then asks without a version, which means the engine's newest. */
     if (!offered || !version_parse(offered, &major, &minor))
         return true;
     if (major < 1 || (major == 1 && minor < api_oldest_minor))
@@ -246,7 +248,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
     (void)source;
     (void)usec;
-    docker_disconnect(userdata); /* for docker_reconnect() */
+    docker_disconnect(userdata); /* from docker_reconnect() */
     docker_ping(userdata);
     return 0;
 }
@@ -257,7 +259,7 @@ static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
 
     (void)source;
     (void)usec;
-    /* The event stream has no time limit, so only this timer ends the wait for its headers. */
+    /* The event stream has no time limit, so this timer limits the wait for its headers. */
     if (docker->state == DOCKER_SUBSCRIBING) {
         docker_fail(docker, -ETIMEDOUT, "No events", "it does not answer");
     } else {
@@ -270,7 +272,8 @@ static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
 
 void docker_reconnect(Docker *docker)
 {
-    /* With the loop's next turn: the caller may be a handler that still uses what docker_disconnect() frees. */
+    /* In the loop's next turn, because the caller may be a handler that still uses the memory that
+     * docker_disconnect() frees. */
     timer_arm(docker->retry, 0);
 }
 
@@ -293,7 +296,7 @@ int docker_parse_url(const char *url, bool tls, char **ret_base, const char **re
     return 0;
 }
 
-/* The first try comes with the loop's next turn. */
+/* The first attempt comes with the loop's next turn. */
 static int docker_add_timers(Docker *docker)
 {
     int r = timer_add(docker->event, &docker->retry, CLOCK_MONOTONIC, 1, on_retry, docker);
@@ -331,7 +334,7 @@ int docker_new(Docker **ret, sd_event *event, const DockerConfig *config, const 
     r = docker_parse_url(docker->url, config->ca || config->cert, &docker->base, &socket);
     if (r < 0)
         return r;
-    /* For the stream, a list, the inspects, and a handshake while the old stream still ends. */
+    /* For the stream, a list, the inspects, and a handshake while the old stream is ending. */
     r = http_new(&docker->http, event,
                  &(HttpConfig){ .unix_socket = socket,
                                 .ca = config->ca,

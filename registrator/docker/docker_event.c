@@ -30,7 +30,8 @@ static const char *const action_names[] = {
     [ACTION_DISCONNECT] = "disconnect",
 };
 
-/* Podman's names. Podman's health event has the health before the check, so an inspect must tell the present one. */
+/* Podman's names. Podman's health event has the health before the check, so only an inspect shows the present
+ * health. */
 static const struct {
     const char *name;
     DockerAction action;
@@ -47,7 +48,7 @@ const char docker_event_filters[] = "{\"type\":[\"container\",\"network\"],\"eve
 
 static uint64_t time_from_json(const cJSON *number)
 {
-    /* A number beyond the year 2500 is no time, and may not fit. */
+    /* A number beyond the year 2500 is not a time, and may not fit into 64 bits. */
     return cJSON_IsNumber(number) && number->valuedouble > 0 && number->valuedouble < 1.7e19
                ? (uint64_t)number->valuedouble
                : 0;
@@ -69,7 +70,7 @@ static DockerAction action_from_string(const char *type, const char *action)
     return ACTION_OTHER;
 }
 
-/* The container's ID. In network events, Docker has the network's ID in Actor, and Podman the container's. */
+/* The container's ID. In network events, Docker's Actor is the network, and Podman's Actor is the container. */
 static const char *id_from_event(const cJSON *actor, const cJSON *attributes, bool network)
 {
     const char *id = json_string(attributes, "container");
@@ -77,7 +78,7 @@ static const char *id_from_event(const cJSON *actor, const cJSON *attributes, bo
     return network && id ? id : json_string(actor, "ID");
 }
 
-/* Docker sends the number as text, some engines send a number. 0: neither. */
+/* The signal's number: a text from Docker, a number from some engines. 0: neither. */
 static int signal_from_json(const cJSON *signal)
 {
     const char *text = cJSON_GetStringValue(signal);
@@ -109,7 +110,7 @@ int docker_event_parse(DockerEvent *ret, const char *line, size_t size)
     bool network = event.action == ACTION_CONNECT || event.action == ACTION_DISCONNECT;
     const char *id = id_from_event(actor, attributes, network);
     if (!text_is_container_id(id)) {
-        /* Some endpoints of a network are no containers: swarm's load balancer. */
+        /* Some endpoints of a network are not containers, such as swarm's load balancer. */
         if (!network)
             return -EBADMSG;
         event.action = ACTION_OTHER;

@@ -1,4 +1,4 @@
-/* Inspects: a few slots take the oldest questions, a few more take early questions. */
+/* Inspects: some slots take the oldest questions, other slots take early questions. */
 #include "docker/docker_private.h"
 #include "docker/image_ports.h"
 
@@ -7,9 +7,9 @@
 #include <time.h>
 
 enum {
-    INSPECT_MAX = 4 * 1024 * 1024, /* bytes of one inspect */
+    INSPECT_MAX = 4 * 1024 * 1024, /* bytes of one inspect's answer */
     INSPECT_TIMEOUT_MS = 10000,
-    INSPECT_SLOW_US = 1000000, /* an inspect that takes longer than this hangs: another one may take its slot */
+    INSPECT_SLOW_US = 1000000, /* an inspect that takes longer hangs, and another inspect may take its slot */
 };
 
 static unsigned *count_of(Inspect *inspect)
@@ -62,7 +62,7 @@ static void on_image_done(void *userdata, const HttpResult *result)
 
     if (error == 0)
         error = image_ports_read(inspect->container, result->body, result->body_size);
-    /* The image of a running container may have been deleted: then only labels name the container's ports. */
+    /* The image of a running container may have been deleted. Then only labels name the container's ports. */
     inspect_finish(inspect, error == -ENOENT ? 0 : error);
 }
 
@@ -147,7 +147,7 @@ void docker_pull(Docker *docker)
     pull(docker, true);
 }
 
-/* An inspect that hangs must not keep the others waiting. */
+/* An inspect that hangs must not delay the other inspects. */
 int docker_on_slow(sd_event_source *source, uint64_t usec, void *userdata)
 {
     Docker *docker = userdata;

@@ -1,4 +1,4 @@
-/* The list of all containers: at each connect, at each resync, and after an event that could not be read. */
+/* The list of all containers: at each connect, at each resync, and after an event that could not be parsed. */
 #include "docker/docker_private.h"
 
 #include "base/log.h"
@@ -23,7 +23,7 @@ static int on_list_entry(void *userdata, const char *text, size_t size)
     return 0;
 }
 
-/* The next list will have the same bad entries: the agent logs them once. */
+/* The next list has the same bad entries, so the agent logs them once. */
 static void docker_report_entries(Docker *docker, bool whole)
 {
     bool bad = docker->entries.dropped > 0 || docker->n_bad_entries > 0;

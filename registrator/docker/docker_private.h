@@ -10,18 +10,18 @@
 #include <sys/queue.h>
 
 enum {
-    EXAMPLE_MAX = 120, /* bytes of what the log quotes */
-    INSPECTS_AT_ONCE = 4, /* on two cores, dockerd answers 600 inspects no faster with 8 or 16 at once */
-    INSPECTS_MAX = 16, /* with those that hang */
-    EARLY_MAX =
-        8, /* inspects of containers that are about to start: they wait in dockerd, for minutes if the start hangs */
-    EVENT_MAX = 256 * 1024, /* bytes of one event: its labels are the container's */
+    EXAMPLE_MAX = 120, /* bytes that a log line quotes */
+    INSPECTS_AT_ONCE = 4, /* with two cores, dockerd answers 600 inspects no faster with 8 or 16 slots */
+    INSPECTS_MAX = 16, /* including the inspects that hang */
+    /* inspects of containers that are about to start; dockerd delays the answers, for minutes if the start hangs */
+    EARLY_MAX = 8,
+    EVENT_MAX = 256 * 1024, /* bytes of one event, which has all labels of the container */
     LIST_ENTRY_MAX = 4 * 1024 * 1024, /* bytes of one list entry; a range of 10,000 ports takes 1.3 MB */
-    PING_TIMEOUT_MS = 5000, /* also of the stream's headers */
+    PING_TIMEOUT_MS = 5000, /* also for the stream's headers */
 };
 
 typedef enum DockerState {
-    DOCKER_WAITING, /* for the backoff */
+    DOCKER_WAITING, /* waits for the backoff */
     DOCKER_PING,
     DOCKER_INFO,
     DOCKER_SUBSCRIBING,
@@ -33,8 +33,8 @@ typedef struct Inspect {
     DockerQuestion question;
     uint64_t begin_us; /* CLOCK_MONOTONIC */
     bool early; /* in one of the slots for containers that are about to start */
-    bool slow; /* it hangs */
-    Container *container; /* its image is being asked; else NULL */
+    bool slow; /* the inspect hangs */
+    Container *container; /* the container whose image is being inspected; else NULL */
     HttpRequest *request;
     TAILQ_ENTRY(Inspect) link;
 } Inspect;
@@ -51,35 +51,35 @@ struct Docker {
 
     DockerState state;
     bool lost_reported;
-    char *why; /* reason of the lost connection, as the handler last got it */
-    int last_error, logged_error; /* of the last failure; of the last one in the log */
+    char *why; /* the reason of the lost connection, as the handler last received it */
+    int last_error, logged_error; /* the errors of the last failure and of the last log line */
     char version[16];
     char *engine_id;
     Backoff backoff;
     sd_event_source *retry;
-    sd_event_source *resync; /* while subscribing: the time limit of that */
+    sd_event_source *resync; /* while subscribing, the time limit of the subscription */
     HttpRequest *handshake; /* ping, then info */
     HttpRequest *stream;
     HttpRequest *list;
     Framing events, entries;
-    uint64_t relist_us; /* an event was lost: the delay of the list that replaces it; 0: none was lost */
-    uint64_t engine_ns, engine_us; /* the engine's clock, since 1970, and CLOCK_BOOTTIME then; 0: not known */
-    uint64_t last_event_ns; /* the newest event's time; 0: none came */
-    uint64_t replay_end_us; /* CLOCK_BOOTTIME: the replay has ended by then; 0: it has ended */
-    uint64_t replay_until_ns; /* events up to this time were handled before the subscription */
-    bool lines_bad; /* since the last resync: there were lines that are no events, or too long */
-    bool lines_logged, entries_logged; /* logged, and the engine still sends such lines or entries */
+    uint64_t relist_us; /* the delay of the list that replaces a lost event; 0: no event was lost */
+    uint64_t engine_ns, engine_us; /* the engine's clock, since 1970, and CLOCK_BOOTTIME at that moment; 0: not known */
+    uint64_t last_event_ns; /* the time of the newest event; 0: no event yet */
+    uint64_t replay_end_us; /* CLOCK_BOOTTIME of the replay's end; 0: the replay has ended */
+    uint64_t replay_until_ns; /* the agent has handled the events up to this time before the subscription */
+    bool lines_bad; /* since the last resync, some lines were too long or not events */
+    bool lines_logged, entries_logged; /* already logged, and the engine still sends such lines or entries */
     size_t n_bad_entries; /* of the list under way */
-    char bad_entry[EXAMPLE_MAX + 1]; /* the first of them */
+    char bad_entry[EXAMPLE_MAX + 1]; /* the first bad entry */
     TAILQ_HEAD(, Inspect) inspects; /* open, the oldest first */
-    unsigned n_inspects, n_slow, n_early; /* the early ones count in n_early only */
-    sd_event_source *slow; /* when the oldest inspect that is not slow will be */
+    unsigned n_inspects, n_slow, n_early; /* n_early counts the early inspects, n_inspects the others */
+    sd_event_source *slow; /* fires when the oldest inspect that is not slow becomes slow */
 };
 
 /* docker.c */
 int docker_get(Docker *docker, const char *path, const HttpSpec *spec, HttpDoneFn done, void *userdata,
                HttpRequest **ret);
-/* Every failure ends here: ends the connection, tells the handler once, waits, and connects again. */
+/* Handles every failure: ends the connection, calls the handler once, waits, and connects again. */
 void docker_fail(Docker *docker, int error, const char *what, const char *detail);
 void docker_fail_result(Docker *docker, const char *what, const HttpResult *result);
 

@@ -1,4 +1,4 @@
-/* The event stream: the subscription, the replay of earlier events, and lines that are no events. */
+/* The event stream: the subscription, the replay of earlier events, and lines that are not events. */
 #include "docker/docker_private.h"
 
 #include "base/log.h"
@@ -12,12 +12,14 @@
 #define NS_PER_S UINT64_C(1000000000)
 
 enum {
-    RELIST_US = 200000, /* from an overlong event to the list that makes up for it, which lags behind a death */
-    REPLAY_US = 10000000, /* an event that comes later is not replayed, whatever its time: a clock may be set */
+    /* from an overlong event to the list that replaces the event; Docker's list lags behind a death */
+    RELIST_US = 200000,
+    /* an event that comes later is not replayed, whatever its time: the clock may have been set */
+    REPLAY_US = 10000000,
 };
 
-/* The age of the oldest event that a first subscription asks for: a stop may have begun before the agent started. dockerd
- * keeps its last 256 events. */
+/* The age of the oldest event that a first subscription asks for, because a stop may have begun before the agent
+ * started. dockerd keeps its last 256 events. */
 static const uint64_t replay_ns = UINT64_C(600) * NS_PER_S;
 
 /* With since=, the engine sends earlier events first. Returns false if the agent has handled this event already. */
@@ -61,7 +63,8 @@ static int on_event_line(void *userdata, const char *line, size_t size)
     return 0;
 }
 
-/* The event is lost, and so is its container: the labels come before the name, and anybody can write labels. */
+/* The event is lost, and its container is unknown: in the line, the labels come before the name, and anybody can
+ * write labels. */
 static void docker_miss_event(Docker *docker)
 {
     if (!docker->lines_logged)
@@ -93,7 +96,7 @@ static int on_stream_data(void *userdata, const char *data, size_t size)
     docker->replay_end_us = loop_now_us(docker->event, CLOCK_BOOTTIME) + REPLAY_US;
     docker->lost_reported = false;
     docker->handlers.connected(docker->userdata, docker->engine_id);
-    /* Subscribe before listing: a container started in between is then seen twice, never missed. */
+    /* Subscribe before listing: a container that starts in between is then seen twice, never missed. */
     docker_list(docker);
     return 0;
 }
@@ -109,8 +112,8 @@ static void on_stream_done(void *userdata, const HttpResult *result)
         docker_fail_result(docker, "No events", result);
 }
 
-/* The time since when the agent asks for events. The replay closes the gap between two subscriptions, and the gap between
- * the stream's headers and the subscription itself. 0: the engine's clock is not known. */
+/* The start of the replay that the agent asks for. The replay covers the gap between two subscriptions, and the gap
+ * between the stream's headers and the subscription. 0: the engine's clock is not known. */
 static uint64_t docker_replay_from(const Docker *docker)
 {
     uint64_t oldest = docker->engine_ns > replay_ns ? docker->engine_ns - replay_ns : 0;

@@ -8,7 +8,7 @@
 
 enum { DIGEST_DIGITS = 64 };
 
-/* "sha256:" and 64 hex digits, or the digits alone; NULL: anything else, which must not get into a URL. */
+/* "sha256:" and 64 hex digits, or only the digits. NULL: any other text, which must not become a part of a URL. */
 static const char *checked_id(const char *text)
 {
     static const char prefix[] = "sha256:";

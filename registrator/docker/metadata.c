@@ -1,4 +1,4 @@
-/* Labels and SERVICE_* variables: of all that a container has, those that the agent uses. */
+/* Labels and SERVICE_* variables: reads those that the agent uses. */
 #include "docker/container_private.h"
 
 #include "base/grow.h"
@@ -9,12 +9,12 @@
 
 static const char prefix[] = "SERVICE_";
 
-/* A label or variable as it stands in Docker's JSON. */
+/* A label or variable from Docker's JSON. */
 typedef struct Source {
     const char *key;
-    size_t length; /* of the key */
-    const char *value; /* NULL: not a string */
-    size_t order; /* in the JSON, labels first */
+    size_t length; /* bytes of the key */
+    const char *value; /* NULL: the value is not a string */
+    size_t order; /* the position in the JSON, labels first */
 } Source;
 
 typedef struct Sources {
@@ -40,13 +40,13 @@ static bool has_port(const Container *container, unsigned number)
     return container->n_ports > 0 && bsearch(&number, container->ports, container->n_ports, sizeof(Port), compare_port);
 }
 
-/* Is it SERVICE_<port>_<KEY> of a port that the container has, with SERVICE_<KEY> named by the filter? */
+/* Is the key SERVICE_<port>_<KEY> for a port of the container, and does the filter name SERVICE_<KEY>? */
 static bool is_named_for_port(const Container *container, const LabelFilter *filter, const char *key, size_t length)
 {
     const char *digits = key + strlen(prefix), *end, *name;
     unsigned number;
 
-    /* A key of the environment ends in '=', which is no digit either. */
+    /* A key of the environment ends in '=', which is not a digit. */
     end = digits_parse(digits, UINT16_MAX, &number);
     if (!end || *digits == '0' || end >= key + length || *end != '_' || !has_port(container, number))
         return false;
@@ -82,7 +82,7 @@ static int sources_add(Sources *sources, const char *key, size_t length, const c
     return 0;
 }
 
-/* Labels first: a label beats the variable of the same name. */
+/* Labels first, because a label beats the variable of the same name. */
 static int collect(Sources *ret, const Container *container, const cJSON *labels, const cJSON *environment,
                    const LabelFilter *filter)
 {
@@ -118,7 +118,7 @@ static int source_compare(const void *left, const void *right)
     return r != 0 ? r : (a->order > b->order) - (a->order < b->order);
 }
 
-/* Of equal keys the first. Returns the bytes that keys and values take. */
+/* Keeps the first of equal keys. Returns the bytes of all keys and values. */
 static size_t drop_repeated(Sources *sources)
 {
     size_t kept = 0, bytes = 0;
