@@ -26,7 +26,7 @@ enum {
 };
 
 typedef struct Cached {
-    char *body; /* NULL: none */
+    char *body; /* NULL: no answer is cached */
     const char *content_type;
     uint64_t time_us;
 } Cached;
@@ -36,10 +36,10 @@ struct Control {
     Server *local, *remote;
     History *history;
     FleetView *fleet;
-    Cached cached[PAGES_MAX]; /* the last answers of --listen, in the order of pages */
-    char *state_path; /* what outlives a restart; NULL: the socket, and so the file, is another agent's */
-    char *link; /* leads to the socket, for the unit that drains the host at a shutdown; NULL: none */
-    bool host_passing; /* the host is drained, but not after a restart */
+    Cached cached[PAGES_MAX]; /* the last answers for --listen, in the order of pages */
+    char *state_path; /* the state file; NULL: another agent has the socket, and so the file */
+    char *link; /* a link to the socket, for the unit that drains the host at a shutdown; NULL: no link */
+    bool host_passing; /* the host is drained until the agent ends: a restart ends the drain */
     Catalog *catalog;
     ControlSourceFn source;
     void *userdata;
@@ -60,11 +60,12 @@ static void reply_json(ServerReply *reply, unsigned status, cJSON *json)
     reply->content_type = "application/json";
     reply->body = json ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
-    /* A thousand containers' status is a megabyte of small pieces: not to be kept. */
+    /* The status of a thousand containers is a megabyte in small pieces. malloc_trim() returns this memory to the
+     * system. */
     (void)malloc_trim(0);
 }
 
-/* Takes the body. NULL: there was no memory for it. */
+/* Takes the body. NULL: no memory. */
 static void reply_body(ServerReply *reply, char *body, const char *content_type)
 {
     reply->status = body ? 200 : 503;
@@ -99,7 +100,7 @@ static void get_container(const Control *control, const char *name, ServerReply 
     reply_json(reply, 200, json);
 }
 
-/* name: NULL: all. */
+/* name: NULL: of all containers. */
 static void get_history(const Control *control, const char *name, ServerReply *reply)
 {
     cJSON *json = cJSON_CreateObject();
@@ -108,7 +109,7 @@ static void get_history(const Control *control, const char *name, ServerReply *r
     reply_json(reply, 200, json);
 }
 
-/* Names → entries, all or nothing. 0, or the HTTP status of the error. */
+/* Finds the entries of all names. 0, or the HTTP status of the error. */
 static unsigned find_all(const Control *control, const cJSON *names, ServerReply *reply)
 {
     const cJSON *name;
@@ -126,7 +127,7 @@ static unsigned find_all(const Control *control, const cJSON *names, ServerReply
     return 0;
 }
 
-/* The drained containers, by ID: names may change before the caller asks about them again. */
+/* The drained containers by ID, because names may change before the caller asks again. */
 static cJSON *drained_json(const Control *control, const cJSON *names)
 {
     cJSON *json = cJSON_CreateObject(), *ids = cJSON_AddArrayToObject(json, "ids");
@@ -137,7 +138,7 @@ static cJSON *drained_json(const Control *control, const cJSON *names)
     return json;
 }
 
-/* {"host":true} or {"containers":["name"]}: that a list is missing or empty must not mean the whole host. */
+/* {"host":true} or {"containers":["name"]}. A missing or empty list must not mean the whole host. */
 static bool is_drain_request(const cJSON *body, const cJSON *names)
 {
     bool host = cJSON_IsTrue(json_get(body, "host"));
@@ -147,7 +148,7 @@ static bool is_drain_request(const cJSON *body, const cJSON *names)
 
 static void change_host_drain(Control *control, bool drain, bool passing)
 {
-    /* What the operator has drained for good stays so when the host shuts down. */
+    /* A host that the operator has drained stays drained when the host shuts down. */
     if (!drain || !catalog_is_host_drained(control->catalog) || !passing)
         control->host_passing = drain && passing;
     if (drain != catalog_is_host_drained(control->catalog))
@@ -157,7 +158,7 @@ static void change_host_drain(Control *control, bool drain, bool passing)
     catalog_set_host_drained(control->catalog, drain);
 }
 
-/* until_death: of the container, or of the agent: not remembered for longer. */
+/* until_death: the drain ends with the container, or with the agent, so the state file does not get it. */
 static void change_drain(Control *control, const ServerRequest *request, bool drain, ServerReply *reply)
 {
     cJSON *body = cJSON_Parse(request->body);
@@ -191,7 +192,7 @@ static void get_status(const Control *control, ServerReply *reply)
     reply_json(reply, 200, status_json(&source));
 }
 
-/* The page with a status that is no older than a second, and its files. */
+/* The page, with a status that is at most one second old, and the page's files. */
 static void get_page(const Control *control, ServerReply *reply)
 {
     StatusSource source = control->source(control->userdata);
@@ -216,7 +217,7 @@ static void get_targets(const Control *control, ServerReply *reply)
     reply_json(reply, 200, sd_json(&source));
 }
 
-/* Strangers ask for the same again and again: the answer is rendered once a second. */
+/* --listen: anybody may ask often, so the answer is rendered at most once a second. */
 static void get_cached(Control *control, Cached *cached, void (*get)(const Control *control, ServerReply *reply),
                        ServerReply *reply)
 {
@@ -290,7 +291,7 @@ static void handle_get(Control *control, const ServerRequest *request, bool remo
         reply_error(reply, 404, "there is no such page");
 }
 
-/* --listen: anybody may be there, so nothing can be changed. */
+/* --listen: anybody may connect, so this handler changes nothing. */
 static void on_remote(void *userdata, const ServerRequest *request, ServerReply *reply)
 {
     if (strcmp(request->method, "GET") != 0)
@@ -321,11 +322,11 @@ static void on_local(void *userdata, const ServerRequest *request, ServerReply *
 
 /* The socket and the servers. */
 
-/* The shutdown unit does not see the settings that only the agent's unit has. systemd's directory for the agent is
- * the one place that both know. */
+/* The shutdown unit does not see the settings of the agent's unit. Both units know only the agent's runtime
+ * directory, which systemd creates. */
 static int link_socket(Control *control, const char *path)
 {
-    const char *directory = getenv("RUNTIME_DIRECTORY"); /* of several, the first counts */
+    const char *directory = getenv("RUNTIME_DIRECTORY"); /* if several are set, the first counts */
     CLEANUP_FREE char *target = NULL;
     CLEANUP_FREE char *name = NULL;
     struct stat status;
@@ -377,7 +378,7 @@ static int open_local(Control *control, const char *path)
     return 0;
 }
 
-/* *ret_foreign: the socket, and so the state file, belongs to another agent. */
+/* *ret_foreign: another agent has the socket, and so the state file. */
 static void open_servers(Control *control, const char *path, const char *listen, bool *ret_foreign)
 {
     int r;
@@ -418,7 +419,7 @@ int control_new(Control **ret, sd_event *event, const char *path, const char *li
     return 0;
 }
 
-/* The file follows the socket: at the old place, it would drain the containers of whoever comes there next. */
+/* The state file moves with the socket. A file at the old place would drain the containers of the next agent there. */
 static void move_state(Control *control, char *state_path)
 {
     CLEANUP_FREE char *old = control->state_path;

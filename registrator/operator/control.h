@@ -1,15 +1,15 @@
-/* The operator's side: the control socket of the subcommands, and --listen. Routes:
+/* The interface for operators: the control socket of the subcommands, and --listen. Routes:
  *   GET /status                            JSON (also over --listen)
- *   GET /                                  the same as a web page (also over --listen)
+ *   GET /                                  a web page of the status (also over --listen)
  *   GET /fleet                             a web page of the keys of all hosts (also over --listen)
  *   GET /sd                                this host's targets, for Prometheus (also over --listen)
- *   GET /containers/NAME                   JSON, with the last events of its keys (also over --listen)
- *   GET /history, GET /history/NAME        the last events of all keys, or those of a container, which may be gone.
+ *   GET /containers/NAME                   JSON, with the last events of the container's keys (also over --listen)
+ *   GET /history, GET /history/NAME        the last events of all keys, or of one container, which may be removed.
  *                                          Control socket only.
  *   GET /healthz                           "ok" while the loop turns (also over --listen)
- *   GET /readyz                            200, or 503 and why (also over --listen)
+ *   GET /readyz                            200, or 503 with the reason (also over --listen)
  *   GET /metrics                           for Prometheus (also over --listen)
- *   POST /drain, POST /undrain             {"containers":[NAME,…],"until_death":true}; none: the host. Control
+ *   POST /drain, POST /undrain             {"containers":[NAME,…],"until_death":true} or {"host":true}. Control
  *                                          socket only. */
 #pragma once
 
@@ -22,15 +22,15 @@ typedef struct Control Control;
 
 typedef StatusSource (*ControlSourceFn)(void *userdata);
 
-/* A socket that cannot be opened is no error: the log says so, and registering goes on. listen may be NULL. Tells the
- * catalog what the socket's state file (state_file.h) remembers. -ENOMEM. */
+/* If a socket cannot be opened, the agent logs the error and continues. listen may be NULL. Passes the contents of
+ * the socket's state file (state_file.h) to the catalog. 0 or -ENOMEM. */
 int control_new(Control **ret, sd_event *event, const char *path, const char *listen, Catalog *catalog,
                 ControlSourceFn source, void *userdata);
-/* The settings changed: listens there from now on, and takes the state file along. -ENOMEM. */
+/* The settings have changed. Listens at the new addresses, and moves the state file. 0 or -ENOMEM. */
 int control_move(Control *control, const char *path, const char *listen);
-/* The settings are about to change: ends what depends on them. */
+/* The settings are about to change. Ends the requests that use them. */
 void control_forget(Control *control);
-/* What the catalog should remember over a restart has changed. durable: as state_file_write()'s. 0, or the errno. */
+/* Writes the state file after a change in the catalog. durable: as for state_file_write(). 0, or the errno. */
 int control_save(const Control *control, bool durable);
 Control *control_free(Control *control);
 DEFINE_CLEANUP(Control, control_free)

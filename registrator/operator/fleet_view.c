@@ -12,19 +12,19 @@
 #include <time.h>
 
 enum {
-    KEYS_MAX = 10000, /* a page of some 2 MB */
-    TEXT_MAX = 256, /* bytes of a key and of a value: anybody may put long ones into etcd */
+    KEYS_MAX = 10000, /* a page of about 2 MB */
+    TEXT_MAX = 256, /* bytes of a key and of a value; anybody can write long ones to etcd */
     READ_AGAIN_US = 10000000,
-    FORGET_US = 30000000, /* an older page would mislead, and costs memory */
+    FORGET_US = 30000000, /* an older page would mislead, and takes memory */
 };
 
 struct FleetView {
     sd_event *event;
-    sd_event_source *timer; /* forgets the page */
-    FleetReader *reader; /* NULL: etcd is not being asked */
-    const Settings *settings; /* of the read */
-    SharedText *html; /* the last page; NULL: none */
-    uint64_t time_us; /* of it */
+    sd_event_source *timer; /* drops the page */
+    FleetReader *reader; /* NULL: no read of etcd is under way */
+    const Settings *settings; /* the settings of the read */
+    SharedText *html; /* the last page; NULL: no page */
+    uint64_t time_us; /* when the last page was made */
 };
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -38,7 +38,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* "/app/, /traefik/": of all layouts. */
+/* "/app/, /traefik/": the prefixes of all layouts. */
 static char *prefixes_text(const Settings *settings)
 {
     TextStream stream;
@@ -59,7 +59,7 @@ static void on_read(void *userdata, Fleet *fleet, const char *why)
     CLEANUP_FREE char *printable = strdup(why ? why : "");
 
     if (printable)
-        utf8_make_printable(printable); /* it may hold what etcd answered */
+        utf8_make_printable(printable); /* the text may contain etcd's answer */
     if (gmtime_r(&now, &tm))
         (void)strftime(text, sizeof(text), "%F %T UTC", &tm);
     shared_text_unref(view->html);

@@ -1,4 +1,4 @@
-/* The web page of all hosts: the agent reads etcd when somebody asks for the page, one read at a time, and keeps the
+/* The web page of all hosts. The agent reads etcd when somebody asks for the page, one read at a time, and keeps the
  * page for some seconds. */
 #pragma once
 
@@ -13,8 +13,8 @@ int fleet_view_new(FleetView **ret, sd_event *event);
 FleetView *fleet_view_free(FleetView *view);
 DEFINE_CLEANUP(FleetView, fleet_view_free)
 
-/* The page as it is now, a reference for the caller: the last one, or one that says that etcd is being asked. Reads etcd if the page is
- * older than 10 s. NULL: no memory. */
+/* The present page, as a reference that the caller owns: the last page, or a page with the note that a read of etcd
+ * is under way. Starts a read if the page is older than 10 s. NULL: no memory. */
 SharedText *fleet_view_html(FleetView *view, const Settings *settings);
-/* The settings are about to go. */
+/* The caller is about to free the settings. */
 void fleet_view_forget(FleetView *view);

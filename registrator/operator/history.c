@@ -12,7 +12,7 @@
 
 typedef struct Entry {
     TAILQ_ENTRY(Entry) queue;
-    HistoryEvent event; /* the strings are the entry's own */
+    HistoryEvent event; /* the entry owns the strings */
 } Entry;
 
 struct History {
@@ -56,7 +56,7 @@ static bool copy(const char **ret, const char *text)
     char *result = text ? text_format("%.*s%s", HISTORY_TEXT_MAX, text, is_cut ? "…" : "") : NULL;
 
     if (result)
-        utf8_make_printable(result); /* a character may have been cut in two */
+        utf8_make_printable(result); /* the cut may have split a character */
     *ret = result;
     return result || !text;
 }
@@ -76,7 +76,7 @@ static Entry *entry_new(const HistoryEvent *event)
     return NULL;
 }
 
-/* The container's oldest event makes room for its newest. */
+/* Removes the container's oldest event if the container has too many. */
 static void bound_container(History *history, const char *id)
 {
     Entry *entry, *oldest = NULL;
@@ -107,7 +107,7 @@ void history_add(History *history, const HistoryEvent *event)
         drop(history, TAILQ_FIRST(&history->queue));
 }
 
-/* As far as the catalog still knows. */
+/* The reason, if the catalog still knows the container. */
 static const char *why_deregistered(Catalog *catalog, const char *id, const char *key)
 {
     CatalogEntry *entry = id ? catalog_find(catalog, id) : NULL;

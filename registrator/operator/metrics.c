@@ -42,7 +42,7 @@ static void buckets(FILE *out, const char *name, const char *labels, const Histo
         uint64_t bound_us = histogram_bounds_us[i];
 
         sum += histogram->buckets[i];
-        /* "1.0": Prometheus would take "1" for another series. */
+        /* "1.0", because for Prometheus "1" would be another series. */
         count(out, sum, "%s_bucket{%s,le=\"%g%s\"}", name, labels, (double)bound_us / 1e6,
               bound_us % 1000000 == 0 ? ".0" : "");
     }
@@ -84,7 +84,7 @@ static void render_etcd(FILE *out, const MetricsSource *source)
               "Time until the keys of this host expire, if no heartbeat arrives (v3).");
 }
 
-/* The default layout's have no label of that name, so that they are the series that there were without layouts. */
+/* The default layout's series have no layout label, so that they keep the names that they had before layouts. */
 static void render_records(FILE *out, const LayoutRecords *layout)
 {
     bool is_default = strcmp(layout->layout, LAYOUT_DEFAULT) == 0;

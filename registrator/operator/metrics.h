@@ -1,5 +1,5 @@
-/* What the agent counts, as Prometheus reads it. Pure: numbers in, text out. No metric has a label whose values come
- * from containers, so that their number is bounded. */
+/* The agent's counters in Prometheus' text format. Pure: numbers in, text out. The number of series is bounded: no
+ * metric has a label with values from containers. */
 #pragma once
 
 #include "docker/docker_event.h"
@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* Kept by the agent, so that they outlive the objects that SIGHUP replaces. */
+/* Owned by the agent, so that the counters outlive the objects that SIGHUP replaces. */
 typedef struct AgentCounters {
     uint64_t docker_events[ACTION_MAX_];
     uint64_t docker_connects;
@@ -22,17 +22,17 @@ typedef struct LayoutRecords {
 
 typedef struct MetricsSource {
     const char *version;
-    size_t containers; /* that run */
-    LayoutRecords layouts[LAYOUTS_MAX]; /* the default one first */
+    size_t containers; /* running containers */
+    LayoutRecords layouts[LAYOUTS_MAX]; /* the default layout first */
     size_t n_layouts;
     bool docker_up, etcd_up;
     AgentCounters counters;
     PublisherCounters publisher;
     unsigned ttl_s;
-    double heartbeat_age_s, lease_left_s; /* negative: there is none */
-    double start_s; /* of the process, since 1970; 0: not known */
+    double heartbeat_age_s, lease_left_s; /* negative: not known */
+    double start_s; /* the start of the process in seconds since 1970; 0: not known */
     uint64_t resident_bytes; /* 0: not known */
 } MetricsSource;
 
-/* In Prometheus' text format 0.0.4. malloc'd; NULL: no memory. */
+/* The text, malloc'd, in Prometheus' text format 0.0.4. NULL: no memory. */
 char *metrics_render(const MetricsSource *source);

@@ -23,7 +23,7 @@ static void count_records(MetricsSource *source, const StatusSource *status)
             count_record(source, status, &entry->records.items[i]);
 }
 
-/* Of a line in /proc the field behind n blanks, counted from the end of what stands in parentheses; 0: not known. */
+/* Returns the field after n blanks of a line in /proc, counted from the closing parenthesis; 0: not known. */
 static unsigned long long proc_field(const char *path, unsigned n)
 {
     FILE *file CLEANUP(fclose_p) = fopen(path, "re");
@@ -49,9 +49,9 @@ static double seconds(const struct timespec *time)
     return (double)time->tv_sec + (double)time->tv_nsec / 1e9;
 }
 
-/* Of the process, which is older than the agent by the time that the settings took; in ticks since the machine's
- * start: proc(5)'s field 22. Once found it stays: two clocks are never read at the same moment, and another start
- * time would mean another process. */
+/* The start time of the process, from field 22 of proc(5): clock ticks since the machine's start. The agent started
+ * later, after reading the settings. The first result is kept: two clocks are never read at the same moment, so a
+ * second result would differ, and Prometheus would take the difference for a restart. */
 static double start_s(void)
 {
     static double known;

@@ -30,7 +30,8 @@ static const char style[] =
     "@media(max-width:40rem){thead{display:none}tr,td{display:block}tr{border-bottom:1px solid var(--line);"
     "padding:.4rem 0}td{border:0;padding:0}td:first-child{font-weight:bold}}\n";
 
-/* Replaces the page's parts by those of a newer page; the filter stays as it is. A link can set the filter: /fleet#web. */
+/* Replaces the page's parts by the parts of a newer page, and keeps the filter. A link can set the filter:
+ * /fleet#web. */
 static const char script[] =
     "'use strict';\n"
     "const box = document.getElementById('filter');\n"
@@ -118,7 +119,7 @@ static void print_host(FILE *out, const cJSON *status)
     fputs("</dl>\n", out);
 }
 
-/* The state is one of ours: it names the style. */
+/* The state names the style, so it must be one of the known states. */
 static const char *state_of(const cJSON *object)
 {
     static const char *const states[] = { "registered", "pending", "conflict", "rejected" };

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-enum { ROWS_MAX = 4000000 }; /* bytes of HTML; the last row ends some KB later */
+enum { ROWS_MAX = 4000000 }; /* bytes of HTML; the last row may end some KB later */
 
-/* shown: rows. */
+/* shown: the number of rows on the page. */
 static void print_facts(FILE *out, const Fleet *fleet, size_t shown, const char *why, const char *prefixes,
                         const char *time)
 {

@@ -12,14 +12,14 @@
 
 static const char drained[] = "drained", stopping[] = "stopping", returned[] = "returned", host_id[] = "host";
 
-enum { STOPS_MAX = 4096 }; /* that are remembered, with those that the operator ended */
+enum { STOPS_MAX = 4096 }; /* of the remembered stops, and of those that the operator undid */
 
 typedef struct Loading {
     Catalog *catalog;
     size_t n_drained;
 } Loading;
 
-/* A positive number, and the blank behind it. */
+/* Reads a positive number and the blank after it. */
 static bool take_number(const char **fields, int64_t *ret)
 {
     char *end;
@@ -58,7 +58,7 @@ static bool take_line(void *userdata, const char *kind, const char *id, const ch
         return take_stop(loading->catalog, id, fields);
     if (strcmp(kind, returned) == 0)
         return take_return(loading->catalog, id, fields);
-    if (*id == '\0') /* version 0.1.0 wrote the ID alone */
+    if (*id == '\0') /* version 0.1.0 wrote only the ID */
         id = kind;
     else if (strcmp(kind, drained) != 0 || *fields != '\0')
         return false;
@@ -86,7 +86,8 @@ static int load(const char *path, Loading *loading)
     return r;
 }
 
-/* Version 0.1.0 had one file for all sockets of a directory. An upgrade must not undo what the operator drained. */
+/* Version 0.1.0 had one file for all sockets of a directory. An upgrade must keep the containers that the operator
+ * drained. */
 static void load_old(const char *path, Loading *loading)
 {
     CLEANUP_FREE char *copy = strdup(path);
@@ -114,13 +115,14 @@ static int64_t stopped_start(const Life *life)
     return life->state == LIFE_STOPPING ? life->started_ns : 0;
 }
 
-/* When the stop signal was sent that the operator has undone; 0: there is none. Docker's events bring the signal again. */
+/* When Docker sent the stop signal that the operator has undone, by Docker's clock; 0: no such signal. After a
+ * restart, Docker's events repeat the signal. */
 static int64_t returned_signal(const Life *life)
 {
     return life->state == LIFE_STOPPED ? 0 : life->returned_ns;
 }
 
-/* Returns how many. */
+/* Returns the number of lines. */
 static size_t print_stops(FILE *out, Catalog *catalog)
 {
     size_t n = 0;

@@ -1,15 +1,16 @@
-/* What the catalog knows and must not forget when the agent restarts: which containers, and whether the host, the
- * operator has drained. The lines of the state file:
+/* The facts of the catalog that must survive a restart of the agent: the containers that the operator has drained,
+ * and whether the host is drained. The lines of the state file:
  *   drained host
- *   drained ID          a container's, of 64 digits
- * and which containers are being stopped, as only Docker's events tell that:
- *   stopping ID STARTED SIGNALLED     the start that the stop ends (ns since 1970), the signal (us of CLOCK_BOOTTIME) */
+ *   drained ID          ID: a container's, 64 digits
+ * The containers that are being stopped are in the file as well, because only Docker's events show a stop:
+ *   stopping ID STARTED SIGNALLED     STARTED: the start that the stop ends (ns since 1970); SIGNALLED: the signal
+ *                                     (us of CLOCK_BOOTTIME) */
 #pragma once
 
 #include "catalog/catalog.h"
 
-/* Tells the catalog what the file says. Errors are logged. */
+/* Passes the file's facts to the catalog. Logs errors. */
 void remembered_load(const char *path, Catalog *catalog);
 
-/* host: the host's drain is to be remembered. durable: as state_file_write()'s. 0, or the errno. */
+/* host: the state file should have the host's drain. durable: as for state_file_write(). 0, or the errno. */
 int remembered_save(const char *path, Catalog *catalog, bool host, bool durable);

@@ -16,7 +16,7 @@ static const Layout *layout_of(const Rules *rules, const Record *record)
     return NULL;
 }
 
-/* The service that the key was made with. */
+/* Adds the service that the key was made with. */
 static void add_service(cJSON *labels, const Rules *rules, const Record *record)
 {
     const Layout *layout = layout_of(rules, record);
@@ -48,7 +48,7 @@ static void add_target(cJSON *array, const StatusSource *source, const Container
     json_append(array, object);
 }
 
-/* Can other hosts reach the port? Its metadata may keep it out of etcd. */
+/* Can other hosts reach the port? The port may be reachable although its metadata keep it out of etcd. */
 static bool is_reachable(const Candidate *candidate)
 {
     return candidate->address && candidate->port->protocol == PROTOCOL_TCP &&
@@ -80,7 +80,7 @@ static const Record *find_any_registered(const StatusSource *source, const Recor
     return NULL;
 }
 
-/* By container port and protocol, as candidates and records are sorted. */
+/* Compares by container port and protocol, as candidates and records are sorted. */
 static int compare_port(const Record *record, const Port *port)
 {
     int r = numbers_compare(record->container_port, port->container_port);
@@ -88,7 +88,7 @@ static int compare_port(const Record *record, const Port *port)
     return r != 0 ? r : numbers_compare(record->protocol, port->protocol);
 }
 
-/* *at: the records before it are of ports before this port; moves on. */
+/* *at: the index of the first record that may belong to this port; the function moves it on. */
 static const Record *find_registered(const StatusSource *source, const Records *records, size_t *at, const Port *port)
 {
     while (*at < records->n_items && compare_port(&records->items[*at], port) < 0)

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* As systemd escapes a path for a unit's name: "/run/a-b/c" becomes "run-a\x2db-c", so that no two paths become the
+/* Escapes a path as systemd does for a unit's name: "/run/a-b/c" becomes "run-a\x2db-c". So two paths never have the
  * same name. */
 static void print_escaped(FILE *out, const char *path)
 {
@@ -26,7 +26,7 @@ static void print_escaped(FILE *out, const char *path)
 
 char *state_file_path(const char *socket_path)
 {
-    const char *directory = getenv("STATE_DIRECTORY"); /* of several, the first counts */
+    const char *directory = getenv("STATE_DIRECTORY"); /* if several are set, the first counts */
     TextStream stream;
     FILE *out = text_stream_open(&stream);
 
@@ -44,8 +44,8 @@ char *state_file_path(const char *socket_path)
 
 /* Reading. */
 
-/* Only the agent's user and root may have written what the agent believes. A second link could lie in a directory
- * of others. */
+/* The agent believes only a file that nobody but its own user and root could write. A file with a second link is
+ * refused: the link could be in another user's directory. */
 static bool is_trusted(const struct stat *status)
 {
     return S_ISREG(status->st_mode) && (status->st_uid == geteuid() || status->st_uid == 0) &&
@@ -73,7 +73,7 @@ static int read_whole(int fd, size_t size, char **ret)
     return 0;
 }
 
-/* line: cut up. */
+/* Cuts up line. */
 static bool take_line(char *line, StateLineFn take, void *userdata)
 {
     char *rest = line, *kind, *id;
@@ -139,7 +139,7 @@ static int write_whole(int fd, const char *text, bool durable)
     return durable && fsync(fd) < 0 ? -errno : 0;
 }
 
-/* The file is created anew: what others have put at this place is neither followed nor written to. */
+/* Creates a new file. An existing file at this place is neither followed nor written to. */
 static int write_new(const char *path, const char *text, bool durable)
 {
     CLEANUP_CLOSE int fd = -1;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-/* NULL: what is there stays. */
+/* Without a value, the object's member stays unchanged. */
 static void set_string(cJSON *object, const char *name, const char *value)
 {
     if (!value)
@@ -30,7 +30,7 @@ static RecordState entry_state(const PublisherEntry *entry)
     if (entry && entry_is_registered(entry))
         return RECORD_REGISTERED;
     if (entry && entry->holder)
-        return RECORD_CONFLICT; /* also while it is being asked for again */
+        return RECORD_CONFLICT; /* also while the agent tries to register the key again */
     return entry && entry->state == ENTRY_REJECTED ? RECORD_REJECTED : RECORD_PENDING;
 }
 
@@ -62,7 +62,7 @@ static void add_rejected(cJSON *object, const char *why)
     set_string(object, "text", text);
 }
 
-/* Whose turn it is: etcd's, Docker's or the agent's own. */
+/* Adds the party that a pending container waits for: etcd, Docker or the agent. */
 static void add_pending(cJSON *object, const StatusSource *source)
 {
     const Publisher *publisher = source->publisher;
@@ -78,7 +78,7 @@ static void add_pending(cJSON *object, const StatusSource *source)
     }
 }
 
-/* "restarted 7 times in 60 s, registered again at 12:01:30 if it still runs" */
+/* Adds "restarted 7 times in 60 s, registered again at 12:01:30 if it still runs". */
 static void add_crash_loop(cJSON *object, const CatalogEntry *entry)
 {
     const CrashLoop *loop = &entry->crash_loop;
@@ -120,7 +120,7 @@ static unsigned long seconds_since(uint64_t since_us)
     return now_us > since_us ? (unsigned long)((now_us - since_us) / 1000000) : 0;
 }
 
-/* What a probe waits for, and since when. */
+/* Adds the port that a probe waits for, and since when. */
 static void add_not_listening(cJSON *object, const StatusSource *source, const CatalogEntry *entry,
                               const Record *record)
 {
@@ -245,7 +245,7 @@ cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry)
 
 Published status_published(const StatusSource *source, const CatalogEntry *entry)
 {
-    /* By owner and not by record: a key that is being deleted belongs to no record any more. */
+    /* By owner, because a key that is being deleted belongs to no record. */
     if (source->publisher && publisher_owns(source->publisher, entry->id))
         return PUBLISHED_YES;
     return source->publisher && publisher_knows(source->publisher) ? PUBLISHED_NO : PUBLISHED_UNKNOWN;
@@ -288,7 +288,7 @@ static const char *publisher_state_text(const Publisher *publisher)
     }
 }
 
-/* By which a subcommand can tell which of etcd's keys are this agent's. */
+/* Adds the facts by which a subcommand recognises this agent's keys in etcd. */
 static void add_api(cJSON *object, const Store *store)
 {
     char lease[32];
@@ -318,7 +318,7 @@ static cJSON *etcd_json(Publisher *publisher)
     return object;
 }
 
-/* As the setting's text; NULL: none. */
+/* The text of the setting; NULL: not set. */
 static char *only_text(const LabelMatch *only)
 {
     char *text = NULL;
@@ -341,7 +341,7 @@ static void add_layout(cJSON *object, const Layout *layout)
     json_set_text(object, "service", template_text(layout->service));
 }
 
-/* By which a subcommand can tell what Docker's containers come to. */
+/* Adds the rules, so that a subcommand can derive the records of Docker's containers. */
 static cJSON *rules_json(const Rules *rules)
 {
     cJSON *object = cJSON_CreateObject();

@@ -1,4 +1,4 @@
-/* What the agent knows, as JSON: for the subcommands, and over HTTP. */
+/* The agent's state as JSON: for the subcommands, and over HTTP. */
 #pragma once
 
 #include "catalog/catalog.h"
@@ -7,13 +7,13 @@
 
 #include <cjson/cJSON.h>
 
-/* What became of one port of a container. */
+/* The state of one port of a container. */
 typedef enum RecordState {
     RECORD_REGISTERED,
     RECORD_PENDING,
     RECORD_CONFLICT,
     RECORD_REJECTED,
-    RECORD_UNREGISTERED, /* not to be registered; record->reason says why */
+    RECORD_UNREGISTERED, /* the port should not be registered; record->reason is the reason */
     RECORD_STATE_MAX_,
 } RecordState;
 
@@ -21,26 +21,26 @@ typedef struct AgentCounters AgentCounters; /* metrics.h */
 
 typedef struct StatusSource {
     const char *node;
-    const char *docker_url, *docker_api, *docker_why; /* why: NULL: connected */
-    const Settings *settings; /* NULL: the status leaves them out */
-    const Rules *rules; /* NULL: the status leaves them out. They have the address */
-    const char *address4, *address6; /* NULL: none */
+    const char *docker_url, *docker_api, *docker_why; /* docker_why NULL: connected */
+    const Settings *settings; /* NULL: the status has no settings */
+    const Rules *rules; /* with the advertised address. NULL: the status has no rules */
+    const char *address4, *address6; /* NULL: no such address */
     bool host_drained;
     Catalog *catalog;
-    Publisher *publisher; /* NULL: Docker was never reached */
+    Publisher *publisher; /* NULL: the agent has not reached Docker yet */
     const AgentCounters *counters;
     unsigned ttl_s;
 } StatusSource;
 
-/* The whole, its containers sorted by name. NULL: no memory. */
+/* The whole status, containers sorted by name. NULL: no memory. */
 cJSON *status_json(const StatusSource *source);
-/* One container. */
+/* One container. NULL: no memory. */
 cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry);
 RecordState status_record_state(const StatusSource *source, const Record *record);
 const char *record_state_to_string(RecordState state); /* "registered", … */
-/* Has etcd any key of the container, or is one being written or deleted? */
+/* Does etcd hold a key of the container, or is a key being written or deleted? */
 typedef enum Published {
-    PUBLISHED_UNKNOWN, /* etcd has not been asked yet */
+    PUBLISHED_UNKNOWN, /* the agent has not asked etcd yet */
     PUBLISHED_NO,
     PUBLISHED_YES,
 } Published;
