@@ -6,8 +6,8 @@ static uint64_t random_u64(void)
 {
     uint64_t value = 0;
 
-    /* Cannot fail for so few bytes after the kernel's pool is ready, which is before any service starts. With a zero, only
-     * the jitter is missing. */
+    /* getrandom() cannot fail for so few bytes once the kernel's pool is ready, and the pool is ready before any
+     * service starts. Without random bytes only the jitter is missing. */
     if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != (ssize_t)sizeof(value))
         return 0;
     return value;

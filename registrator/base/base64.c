@@ -55,7 +55,7 @@ int base64_decode(char **ret, size_t *ret_size, const char *text)
         if (value < 0)
             return value;
         bits = bits << 6 | (uint32_t)value;
-        /* After the second, third and fourth digit of each four a byte is complete. */
+        /* The second, third and fourth digit of each four complete a byte. */
         if (i % 4 > 0)
             data[size++] = (char)(bits >> (6 - i % 4 * 2));
     }

@@ -1,14 +1,14 @@
-/* Ownership helpers: a local owner carries CLEANUP(…), success hands it over with TAKE_PTR. */
+/* Ownership: a local owner has CLEANUP(…), and success hands the object over with TAKE_PTR. */
 #pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* unused: clang warns about a variable that only its cleanup reads. */
+/* unused: clang warns about a variable that only its cleanup uses. */
 #define CLEANUP(f) __attribute__((cleanup(f), unused))
 
-/* Evaluates to the pointer and leaves NULL behind, so that the cleanup has nothing to do. */
+/* Evaluates to the pointer, and sets the variable to NULL, so that the cleanup does nothing. */
 #define TAKE_PTR(p)                          \
     ({                                       \
         __typeof__(p) *taken_from_ = &(p);   \
@@ -17,7 +17,7 @@
         taken_;                              \
     })
 
-/* Defines func_p(), the form that CLEANUP needs, for a destructor that takes a pointer. */
+/* Defines func_p(), which CLEANUP needs, for a destructor that takes a pointer. */
 #define DEFINE_CLEANUP(type, func)                                \
     __attribute__((unused)) static inline void func##_p(type **p) \
     {                                                             \

@@ -94,7 +94,7 @@ static FramingPlace next_place(Framing *framing, char c)
 
 static int feed_array(Framing *framing, const char *data, size_t size, FramingFn fn, void *userdata)
 {
-    size_t start = 0; /* of the part of this piece that belongs to the current object */
+    size_t start = 0; /* where the current object begins in this piece */
 
     for (size_t i = 0; i < size; i++) {
         bool was_inside = is_inside(framing->place);

@@ -1,4 +1,4 @@
-/* How long something took, counted in buckets as Prometheus has them. Pure. */
+/* Durations, counted in Prometheus' buckets. Pure. */
 #pragma once
 
 #include <stddef.h>
@@ -6,12 +6,13 @@
 
 enum { HISTOGRAM_BOUNDS = 13 };
 
-/* Upper ends, inclusive, ascending. An agent at rest publishes within some ten milliseconds; the upper ones are for
- * queues and outages. */
+/* The inclusive upper ends, ascending. An agent without load registers a key within some ten milliseconds. The upper
+ * buckets are for queues and outages. */
 extern const uint64_t histogram_bounds_us[HISTOGRAM_BOUNDS];
 
 typedef struct Histogram {
-    uint64_t buckets[HISTOGRAM_BOUNDS + 1]; /* each by itself, not cumulated; the last is for what is above all */
+    /* each bucket's own count, not cumulative; the last bucket is for all longer durations */
+    uint64_t buckets[HISTOGRAM_BOUNDS + 1];
     uint64_t sum_us;
 } Histogram;
 

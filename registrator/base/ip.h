@@ -1,4 +1,4 @@
-/* IP addresses as texts: what kind of address a text is, by its value alone. Pure. */
+/* IP addresses as text: the kind of an address, by its value alone. Pure. */
 #pragma once
 
 #include <netinet/in.h>
@@ -6,22 +6,23 @@
 #include <stddef.h>
 
 typedef enum IpKind {
-    IP_NONE, /* no address */
+    IP_NONE, /* not an address */
     IP_UNSPECIFIED, /* 0.0.0.0/8, ::, in any spelling */
     IP_LOOPBACK, /* 127.0.0.0/8, ::1 */
     IP_LINK_LOCAL, /* 169.254.0.0/16, fe80::/10 */
-    IP_MULTICAST, /* and the broadcast address */
-    IP_MAPPED, /* an IPv4 address in the form of IPv6, ::ffff:192.0.2.1 */
-    IP_UNICAST, /* one host's, and other hosts can have a route to it */
+    IP_MULTICAST, /* with the broadcast address */
+    IP_MAPPED, /* an IPv4 address in IPv6 form, ::ffff:192.0.2.1 */
+    IP_UNICAST, /* an address of one host, to which other hosts can have a route */
 } IpKind;
 
 IpKind ip_kind(const char *text);
-/* Writes the one spelling that inet_ntop() gives, so that equal addresses are equal texts. False: no address. */
+/* Writes the address in inet_ntop()'s form, so that equal addresses are equal texts. False: not an address. */
 bool ip_canonical(char ret[INET6_ADDRSTRLEN], const char *text);
 
-/* Does the text have an address in it, as "http://192.0.2.1:80" has? */
+/* Does the text contain an address, as "http://192.0.2.1:80" does? */
 bool ip_is_in(const char *text);
 
-/* The one rule for "an address that other hosts reach": IP_UNICAST, and not one of the n texts, which
- * ip_canonical() has spelled and strcmp() has sorted: this host's addresses on bridges of container engines. */
+/* The one rule for "other hosts reach this address": the address is IP_UNICAST, and is not among the n unreachable
+ * texts, this host's addresses on the bridges of container engines. unreachable: in ip_canonical()'s form, sorted by
+ * strcmp(). */
 bool ip_is_reachable(const char *text, char *const *unreachable, size_t n);

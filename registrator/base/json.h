@@ -1,4 +1,4 @@
-/* What cJSON lacks for our purposes: 64-bit integers, and members that may be absent or of another type. */
+/* Additions to cJSON: 64-bit integers, and members that may be absent or of another type. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -10,22 +10,22 @@
 DEFINE_CLEANUP(cJSON, cJSON_Delete)
 #define CLEANUP_JSON CLEANUP(cJSON_Delete_p)
 
-/* The first JSON value of the text; what follows it is ignored. -EBADMSG if there is none. */
+/* Parses the first JSON value of the text, and ignores the rest. 0; -EBADMSG: no JSON value; -ENOMEM. */
 int json_parse(cJSON **ret, const char *text, size_t size);
 
-/* An object with nothing but blanks behind it, up to size or a NUL. -EBADMSG: anything else. */
+/* Parses an object that only blanks follow, up to size or a NUL. 0; -EBADMSG: any other text; -ENOMEM. */
 int json_parse_object(cJSON **ret, const char *text, size_t size);
 
-/* Members of an object. All of them take NULL and anything that is not an object for an empty object. */
+/* Members of an object. NULL, and any item that is not an object, counts as an empty object. */
 const cJSON *json_get(const cJSON *object, const char *name);
-/* NULL unless it is a string. */
+/* NULL: not a string. */
 const char *json_string(const cJSON *object, const char *name);
-/* A number, or a string that is one: in strings etcd writes 64-bit integers, which a double cannot hold. */
+/* A number, or a string with a number: etcd writes 64-bit integers as strings, because a double cannot hold them. */
 int64_t json_int64(const cJSON *object, const char *name, int64_t fallback);
 
-/* Take the item, in any case: without memory, or without something to add it to, it is freed. */
+/* Takes the item in all cases. Frees the item without memory, or without an array to add it to. */
 void json_append(cJSON *array, cJSON *item);
 void json_set(cJSON *object, const char *name, cJSON *item);
-/* A text from anywhere, made printable: what is not UTF-8 would be no JSON, and terminals obey the control characters that
- * JSON lets through. NULL: the object gets no such member. */
+/* Adds any text, made printable. JSON allows only UTF-8, and terminals obey control characters, which JSON allows.
+ * NULL: adds no member. */
 void json_set_text(cJSON *object, const char *name, const char *text);

@@ -11,19 +11,19 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Otherwise each line would have log_write() as its place in the code. */
+/* Otherwise the journal would show log_write() as the place of each line. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
 enum { LINE_BYTES_MAX = 2048, FIELDS_MAX = 8 };
 
-/* The only global state: the log belongs to the process, as stderr does. */
+/* The only global state, because the log belongs to the process, like stderr. */
 static struct {
     int level;
     bool journal;
     LogFormat format;
     LogKeyFn key_watcher;
-    void *userdata; /* the watcher's */
+    void *userdata; /* for the watcher */
 } target = { .level = LOG_INFO };
 
 static const struct {
@@ -34,7 +34,7 @@ static const struct {
     { "info", "", LOG_INFO },        { "debug", "debug: ", LOG_DEBUG },
 };
 
-/* Made once with "systemd-id128 new"; they never change, for journalctl's users match on them. */
+/* Made with "systemd-id128 new". They must never change, because users match on them in journalctl. */
 static const struct {
     const char *name, *id;
 } events[LOG_EVENT_MAX_] = {
@@ -55,7 +55,8 @@ void log_open(void)
     target.journal = false;
     if (!stream || fstat(STDERR_FILENO, &status) < 0)
         return;
-    /* Child processes inherit the variable, also if their stderr is redirected. */
+    /* Child processes inherit the variable even if their stderr is redirected, so the agent compares it with its own
+     * stderr. */
     snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
     target.journal = strcmp(own, stream) == 0;
 }
@@ -138,7 +139,7 @@ static int write_journal(int level, int error, LogEvent event, const char *conta
     return r;
 }
 
-/* In levels; of an error for any other. */
+/* The index in levels; for an unknown level, the index of an error. */
 static size_t level_index(int level)
 {
     for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
@@ -160,7 +161,7 @@ static void write_pair(FILE *out, const char *name, const char *value)
     (void)fputc('"', out);
 }
 
-/* NULL: no memory. */
+/* The logfmt line, malloc'd. NULL: no memory. */
 static char *make_logfmt(int level, LogEvent event, const char *container, const char *id, const char *key,
                          const char *line)
 {
@@ -195,7 +196,8 @@ static void write_stderr(int level, LogEvent event, const char *container, const
     char plain[LINE_BYTES_MAX + 16];
     int length = snprintf(plain, sizeof(plain), "%s%s\n", levels[level_index(level)].prefix, line);
 
-    /* One write: the lines of several processes on one stderr do not mix. A failure cannot be reported anywhere. */
+    /* One write() per line, so that the lines of several processes on one stderr do not mix. A failure cannot be
+     * reported. */
     if (logfmt && write(STDERR_FILENO, logfmt, strlen(logfmt)) >= 0)
         return;
     if (length > 0 && write(STDERR_FILENO, plain, (size_t)length) < 0)
@@ -222,7 +224,7 @@ void log_write(int level, int error, LogEvent event, const char *container, cons
 
     if (length >= (int)sizeof(line))
         memcpy(line + sizeof(line) - 4, "...", 4);
-    utf8_make_printable(line); /* the journal would hide it as "blob data" */
+    utf8_make_printable(line); /* otherwise the journal hides the line as "blob data" */
 
     if (watched)
         target.key_watcher(target.userdata, event, container, id, key, line);

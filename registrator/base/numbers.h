@@ -1,20 +1,19 @@
-/* Numbers in texts from outside, and moments. Pure. */
+/* Parsing of numbers in texts from outside, and comparison of times. Pure. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The digits at the beginning of the text, at least one. Returns where they end; NULL: there are none, or they come to
- * more than max. */
+/* Reads the digits at the beginning of the text. Returns their end; NULL: no digit, or a number above max. */
 const char *digits_parse(const char *text, unsigned max, unsigned *ret);
-/* The whole text is a decimal number of at most max. False: it is not. */
+/* Parses a text that is a decimal number of at most max. False: any other text. */
 bool number_parse(const char *text, unsigned max, unsigned *ret);
 
-/* "3.4" at the beginning of "3.4.23". */
+/* Parses "3.4" at the beginning of "3.4.23". False: no such beginning. */
 bool version_parse(const char *text, unsigned *ret_major, unsigned *ret_minor);
 
-/* Negative: a is smaller; 0: they are equal. */
+/* Negative: a is smaller; 0: equal; positive: a is larger. */
 int numbers_compare(unsigned a, unsigned b);
 
-/* The earlier of two moments, of which 0 is none. */
+/* The earlier of two times; 0 means "no time". */
 uint64_t earlier_us(uint64_t a_us, uint64_t b_us);

@@ -1,4 +1,4 @@
-/* A text that several owners read: it is freed with the last one. */
+/* A text with several owners. The last owner frees it. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -9,10 +9,10 @@ typedef struct SharedText {
     unsigned n_owners;
 } SharedText;
 
-/* Takes text, malloc'd. NULL: text is NULL, or there was no memory. */
+/* text: taken, malloc'd. NULL: text is NULL, or no memory. */
 SharedText *shared_text_new(char *text);
-/* One more owner. */
+/* Adds an owner. Returns shared. */
 SharedText *shared_text_ref(SharedText *shared);
-/* One owner less; NULL is fine. Returns NULL. */
+/* Removes an owner. shared may be NULL. Returns NULL. */
 SharedText *shared_text_unref(SharedText *shared);
 DEFINE_CLEANUP(SharedText, shared_text_unref)

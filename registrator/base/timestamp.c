@@ -4,9 +4,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { YEAR_MAX = 2261 }; /* the last whole year in 63 bits of nanoseconds */
+enum { YEAR_MAX = 2261 }; /* the last whole year that fits into 63 bits of nanoseconds */
 
-/* The digits after the point; moves *text behind them. Digits beyond nanoseconds are passed over. */
+/* Reads the digits after the point, and moves *text behind them. Digits beyond nanoseconds are dropped. */
 static int64_t read_fraction(const char **text)
 {
     int64_t ns = 0, unit = 100000000;
@@ -18,7 +18,7 @@ static int64_t read_fraction(const char **text)
     return ns;
 }
 
-/* Seconds east of UTC, or -1 if the text is no offset. */
+/* The seconds east of UTC in *ret. Returns -1 if the text is not an offset. */
 static int read_offset(const char *text, long *ret)
 {
     struct tm tm = { 0 };

@@ -13,7 +13,7 @@ size_t utf8_length(const char *text, uint32_t *ret_character)
         return 0;
     uint32_t character = length == 1 ? p[0] : p[0] & (0xffU >> (length + 1));
     for (size_t i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80) /* the text's final NUL is none either */
+        if ((p[i] & 0xc0) != 0x80) /* also ends at the text's final NUL */
             return 0;
         character = character << 6 | (p[i] & 0x3f);
     }
@@ -37,7 +37,7 @@ static bool is_in(uint32_t character, const Range *ranges, size_t n)
 
 bool utf8_is_invisible(uint32_t character)
 {
-    /* DerivedCoreProperties.txt, PropList.txt; 2028 and 2029 end a line, FFF9 to FFFB hide an annotation. */
+    /* From DerivedCoreProperties.txt and PropList.txt. 2028 and 2029 end a line, FFF9 to FFFB hide an annotation. */
     static const Range ranges[] = { { 0, 0x1f },          { 0x7f, 0x9f },       { 0xad, 0xad },      { 0x34f, 0x34f },
                                     { 0x61c, 0x61c },     { 0x115f, 0x1160 },   { 0x17b4, 0x17b5 },  { 0x180b, 0x180f },
                                     { 0x200b, 0x200f },   { 0x2028, 0x202e },   { 0x2060, 0x206f },  { 0x3164, 0x3164 },
@@ -55,7 +55,7 @@ void utf8_make_printable(char *text)
 
         if (length == 0 || utf8_is_invisible(character)) {
             *text = '?';
-            length = 1; /* the rest of the character is no character by itself */
+            length = 1; /* one byte: the other bytes of a broken character are not characters either */
         }
         text += length;
     }
