@@ -13,7 +13,7 @@ typedef struct LoopSocket {
     LIST_ENTRY(LoopSocket) sockets;
 } LoopSocket;
 
-/* A socket that is not watched, because memory was short. */
+/* A socket that is not watched because memory ran out. */
 typedef struct Unwatched {
     CURL *easy;
     curl_socket_t fd;
@@ -29,12 +29,12 @@ struct CurlLoop {
     sd_event *event;
     CURLM *multi;
     sd_event_source *timer;
-    sd_event_source *kick; /* libcurl wants to be called at once */
-    uint64_t deadline_us; /* when it wants to be called; 0: never */
-    uint64_t armed_us; /* when the timer fires; 0: it is off */
+    sd_event_source *kick; /* runs at once if libcurl wants a call without a delay */
+    uint64_t deadline_us; /* when libcurl wants a call; 0: never */
+    uint64_t armed_us; /* when the timer fires; 0: the timer is off */
     LIST_HEAD(, LoopSocket) sockets;
-    Unwatched unwatched[UNWATCHED_MAX]; /* easy NULL: free */
-    sd_event_source *retry; /* watches them */
+    Unwatched unwatched[UNWATCHED_MAX]; /* easy NULL: the place is free */
+    sd_event_source *retry; /* watches the unwatched sockets */
     CurlLoopFn finished;
     void *userdata;
 };
@@ -55,7 +55,7 @@ static void loop_collect_finished(CurlLoop *loop)
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
     LoopSocket *socket = userdata;
-    CurlLoop *loop = socket->loop; /* the socket may be gone after the call */
+    CurlLoop *loop = socket->loop; /* the call may free the socket */
     int mask = 0, running;
 
     (void)source;
@@ -181,8 +181,8 @@ static void loop_forget_unwatched(CurlLoop *loop, curl_socket_t fd)
             loop->unwatched[i].easy = NULL;
 }
 
-/* A transfer whose socket is not watched goes on only when its time limit ends it, and a stream has no time limit. The
- * handle may also be one of libcurl's own (8.23): its socket tells that a name was resolved. If there is no place left
+/* Without a watch on its socket, a transfer continues only when its time limit ends it, and a stream has no time
+ * limit. The handle may be libcurl's own (8.23), whose socket reports the end of a name lookup. Without a free place
  * here, the transfer waits for its time limit. */
 static void loop_note_unwatched(CurlLoop *loop, CURL *easy, curl_socket_t fd, int what)
 {
@@ -224,15 +224,15 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *userdata
         socket_free(socket);
         return 0;
     }
-    /* Not -1: after that, every transfer of the multi handle would hang, without a time limit. */
+    /* Not -1: after an error, all transfers of the multi handle would hang without a time limit. */
     if (loop_watch(loop, socket, fd, what) < 0)
         loop_note_unwatched(loop, easy, fd, what);
     return 0;
 }
 
-/* Most of libcurl's timers mean "at once", or a time limit that is never reached. Setting the kernel's timer costs more than
- * all else here: 30 to 70 us on a virtual machine, where other calls take 3 to 5 us. So a timer that fires too early is
- * not set again. */
+/* Most of libcurl's timers mean "at once", or a time limit that is never reached. Setting the kernel's timer costs
+ * 30 to 70 us on a virtual machine, and other calls take 3 to 5 us. So a timer that fires too early is not set
+ * again. */
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *userdata)
 {
     CurlLoop *loop = userdata;
@@ -264,7 +264,7 @@ static int loop_open_multi(CurlLoop *loop, unsigned max_connections)
     failed |= (unsigned)curl_multi_setopt(loop->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
     failed |= (unsigned)curl_multi_setopt(loop->multi, CURLMOPT_TIMERDATA, loop);
 #if LIBCURL_VERSION_NUM >= 0x081400
-    /* As CURLOPT_QUICK_EXIT: from 8.20 on, the resolver's threads are the multi handle's. */
+    /* As CURLOPT_QUICK_EXIT: from 8.20 on, the resolver's threads belong to the multi handle. */
     failed |= (unsigned)curl_multi_setopt(loop->multi, CURLMOPT_QUICK_EXIT, 1L);
 #endif
     if (max_connections > 0) {

@@ -8,15 +8,15 @@
 
 typedef struct CurlLoop CurlLoop;
 
-/* The transfer has ended. Not called from within libcurl, nor from within curl_loop_add(); may remove the handle. */
+/* The transfer has ended. The loop calls this, never libcurl or curl_loop_add(). The callee may remove the handle. */
 typedef void (*CurlLoopFn)(void *userdata, CURL *easy, CURLcode code);
 
-/* max_connections: at once; 0: no limit. */
+/* max_connections: open at once; 0: no limit. 0 or a negative errno. */
 int curl_loop_new(CurlLoop **ret, sd_event *event, unsigned max_connections, CurlLoopFn finished, void *userdata);
-/* All handles must have been removed. Returns NULL. */
+/* The caller must have removed all handles. Returns NULL. */
 CurlLoop *curl_loop_free(CurlLoop *loop);
 DEFINE_CLEANUP(CurlLoop, curl_loop_free)
 
-/* -ENOMEM. */
+/* 0 or -ENOMEM. */
 int curl_loop_add(CurlLoop *loop, CURL *easy);
 void curl_loop_remove(CurlLoop *loop, CURL *easy);

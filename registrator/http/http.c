@@ -10,14 +10,15 @@
 #include <sys/queue.h>
 
 enum {
-    /* Bytes of a stream that its owner has not seen yet; beyond these, the peer has to wait. */
+    /* bytes of a stream that its owner has not taken yet; beyond them, the peer must wait */
     STREAM_BUFFER_MAX = 256 * 1024,
-    ERROR_BODY_MAX = 64 * 1024, /* of the answer that refuses a stream: a log line shows it */
+    ERROR_BODY_MAX = 64 * 1024, /* bytes of the answer that refuses a stream, for a log line */
     BODY_MAX_DEFAULT = 1024 * 1024,
     HEADER_VALUE_MAX = 1024,
 };
 
-/* curl's callbacks. They only note and queue: libcurl must not be called from them, and the owners of requests do call it. */
+/* curl's callbacks. They only store data and queue requests: a callback must not call libcurl, but the owners of
+ * requests do. */
 
 static void request_make_ready(HttpRequest *request)
 {
@@ -35,7 +36,7 @@ static bool status_is_success(long status)
     return status >= 200 && status < 300;
 }
 
-/* A 2xx answer whose owner gets it in pieces. */
+/* Is it a 2xx answer that the owner gets in pieces? */
 static bool is_stream(const HttpRequest *request)
 {
     return request->headers_seen && request->on_data;
@@ -46,14 +47,14 @@ static void request_headers_complete(HttpRequest *request)
     long status = 0;
 
     curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
-    /* The server may have refused the certificate of this connection. The file may hold a newer certificate. */
+    /* The server may have refused the certificate of this connection, and the file may have a newer one. */
     if (request->http->cert && (status == 400 || status == 401 || status == 403))
         (void)curl_easy_setopt(request->easy, CURLOPT_FORBID_REUSE, 1L);
-    /* Other headers may come before those of a success (1xx, a redirect), and trailers after them. */
+    /* Headers of other answers (1xx, a redirect) may come before the headers of a success, and trailers after them. */
     if (request->headers_seen || !status_is_success(status))
         return;
     request->headers_seen = true;
-    /* Now, not with the first byte: Docker may send no event for days. */
+    /* Tell the owner now, not with the first byte: Docker may send no event for days. */
     if (is_stream(request))
         request_make_ready(request);
 }
@@ -93,7 +94,7 @@ size_t http_request_take_header(char *line, size_t one, size_t size, void *userd
 static size_t request_refuse_data(HttpRequest *request, int error)
 {
     request->error = error;
-    return 0; /* less than was given: curl ends the transfer with CURLE_WRITE_ERROR */
+    return 0; /* fewer bytes than given: curl ends the transfer with CURLE_WRITE_ERROR */
 }
 
 size_t http_request_take_body(char *data, size_t one, size_t size, void *userdata)
@@ -108,7 +109,7 @@ size_t http_request_take_body(char *data, size_t one, size_t size, void *userdat
         return request_refuse_data(request, -EMSGSIZE);
     if (is_stream(request) && request->body.size > 0 && request->body.size + size > STREAM_BUFFER_MAX) {
         request->paused = true;
-        return CURL_WRITEFUNC_PAUSE; /* the same bytes come again */
+        return CURL_WRITEFUNC_PAUSE; /* curl delivers the same bytes again */
     }
     if (buffer_append(&request->body, data, size) < 0)
         return request_refuse_data(request, -ENOMEM);
@@ -170,7 +171,7 @@ static void request_describe_error(HttpRequest *request, CURLcode code, long os_
     else if (!*what)
         what = curl_easy_strerror(code);
 
-    /* curl names the made-up host of the URL, never the socket. */
+    /* curl's error text names the URL's placeholder host, never the socket. */
     if (request->http->unix_socket)
         snprintf(request->error_text, sizeof(request->error_text), "unix socket %s: %s", request->http->unix_socket,
                  what);
@@ -208,8 +209,8 @@ static void request_keep_redirect(HttpRequest *request)
     request->redirect = url ? strdup(url) : NULL;
 }
 
-/* Takes the transfer out of curl. The easy handle keeps no connection (the multi handle does), so it
- * can serve any other request. */
+/* Removes the transfer from curl. The easy handle has no connection, because the multi handle keeps them, so any
+ * other request can reuse the easy handle. */
 static void request_detach(HttpRequest *request)
 {
     Http *http = request->http;
@@ -237,7 +238,7 @@ static void request_finish(HttpRequest *request, CURLcode code)
     request_keep_redirect(request);
     if (request->error == 0)
         request->error = error_from_curl(code, os_errno);
-    /* With TLS 1.3, a server that refuses our certificate may end the connection instead of an answer. */
+    /* With TLS 1.3, a server that refuses the agent's certificate may end the connection without an answer. */
     if (request->error == -ECONNRESET && request->status == 0 &&
         strncmp(request->origin, "https:", strlen("https:")) == 0)
         request->error = -EPROTO;
@@ -248,7 +249,7 @@ static void request_finish(HttpRequest *request, CURLcode code)
     request_make_ready(request);
 }
 
-/* The calls to the owner. Return true if the owner has freed the request. */
+/* The calls to the owner. Each returns true if the owner has freed the request. */
 
 static bool request_tell_data(HttpRequest *request, const char *data, size_t size)
 {
@@ -283,7 +284,7 @@ static bool request_tell_stream(HttpRequest *request)
     request->body.size = 0;
     if (request->paused && request->state == REQUEST_RUNNING) {
         request->paused = false;
-        /* May deliver the held bytes at once. An error: take_body has refused them. */
+        /* curl may deliver the held bytes during this call. It returns an error if take_body() has refused them. */
         CURLcode code = curl_easy_pause(request->easy, CURLPAUSE_CONT);
         if (code != CURLE_OK)
             request_finish(request, code);
@@ -317,7 +318,7 @@ static void request_dispatch(HttpRequest *request)
 {
     if (is_stream(request) && request_tell_stream(request))
         return;
-    /* The call to the owner may have ended the request, and curl_easy_pause() may have brought more bytes. */
+    /* The owner may have ended the request, and curl_easy_pause() may have delivered more bytes. */
     if (request->state != REQUEST_FINISHED)
         return;
     if (request->is_ready && request->body.size == 0) {
@@ -328,8 +329,8 @@ static void request_dispatch(HttpRequest *request)
         request_tell_done(request);
 }
 
-/* One request in each turn: in between, the loop serves everybody else. The callback may free the Http: nothing uses it
- * after the callback. */
+/* Handles one request in each turn of the loop, so that other sources get their turn. The callback may free the
+ * Http, so no code uses it after the callback. */
 static int on_defer(sd_event_source *source, void *userdata)
 {
     Http *http = userdata;

@@ -1,4 +1,4 @@
-/* What the two halves of Http share: http.c, the life of a request, and http_setup.c, how its handle is set up. */
+/* What http.c and http_setup.c share. http.c: the life of a request. http_setup.c: the set-up of a request's handle. */
 #pragma once
 
 #include "base/grow.h"
@@ -8,23 +8,23 @@
 #include <sys/queue.h>
 
 enum {
-    IDLE_HANDLES_MAX = 4, /* easy handles kept for reuse: a new one costs 20 KiB and their clearing */
+    IDLE_HANDLES_MAX = 4, /* easy handles that are kept for reuse: a new one takes 20 KiB, which must be zeroed */
     ERROR_TEXT_MAX = CURL_ERROR_SIZE + 256,
 };
 
 typedef enum RequestState {
     REQUEST_RUNNING, /* in curl's multi handle */
-    REQUEST_FINISHED, /* out of it; done is to be called */
+    REQUEST_FINISHED, /* removed from curl; done must be called */
 } RequestState;
 
 struct HttpRequest {
     Http *http;
     TAILQ_ENTRY(HttpRequest) requests, ready;
-    bool is_ready; /* linked in http->ready */
+    bool is_ready; /* http->ready has the request */
     RequestState state;
-    CURL *easy; /* NULL once finished */
+    CURL *easy; /* NULL: finished */
     struct curl_slist *headers, *forgotten;
-    char *origin; /* of the URL: scheme, host and port, for error texts */
+    char *origin; /* scheme, host and port of the URL, for error texts */
     HttpDoneFn done;
     HttpDataFn on_data;
     void *userdata;
@@ -32,19 +32,19 @@ struct HttpRequest {
     Buffer body;
     size_t body_max; /* 0: no limit */
     size_t received;
-    bool headers_seen; /* of the final answer, a 2xx */
+    bool headers_seen; /* of the final answer, with a 2xx status */
     bool headers_delivered;
     bool paused;
     char *want_header, *header, *redirect;
 
-    int error; /* found by ourselves, before or besides curl's */
-    int socket_errno; /* why there is no socket to connect with: curl does not keep it */
+    int error; /* an error that the agent found, in addition to curl's */
+    int socket_errno; /* why no socket could be opened, because curl does not keep this error */
     long status;
     struct sockaddr_storage remote;
     char curl_error[CURL_ERROR_SIZE];
     char error_text[ERROR_TEXT_MAX];
 
-    bool *freed; /* set when freed from within one of its own callbacks */
+    bool *freed; /* set if a callback of the request frees the request */
 };
 
 struct Http {
@@ -57,9 +57,9 @@ struct Http {
     char *unix_socket, *ca, *cert, *key, *user, *password;
 };
 
-/* Takes an easy handle and sets it up for spec. 0 or a negative errno: -EINVAL: spec is not to be sent. */
+/* Takes an easy handle and sets it up for spec. 0 or a negative errno; -EINVAL: spec must not be sent. */
 int http_request_set_up(HttpRequest *request, const HttpSpec *spec);
 
-/* libcurl's callbacks: they note what has come. */
+/* libcurl's callbacks. They store the received bytes. */
 size_t http_request_take_header(char *line, size_t one, size_t size, void *userdata);
 size_t http_request_take_body(char *data, size_t one, size_t size, void *userdata);

@@ -11,15 +11,15 @@
 #endif
 
 enum {
-    CURL_BUFFER = 16 * 1024, /* curl's own buffers, per transfer: its default would be 64 KiB */
+    CURL_BUFFER = 16 * 1024, /* bytes of curl's buffers, per transfer; curl's default is 64 KiB */
     CONNECT_TIMEOUT_MS_DEFAULT = 5000,
     DNS_CACHE_S = 1,
 };
 
 #define SETOPT(option, value) (failed |= (unsigned)curl_easy_setopt(easy, option, value))
 
-/* Before the request is sent. libcurl takes a certificate's common name for a host's name if the certificate has no
- * subjectAltName, which RFC 9525 forbids. A connection that is used again shows no certificates. */
+/* Runs before the request is sent. Without a subjectAltName, libcurl accepts a certificate's common name as the
+ * host's name, which RFC 9525 forbids. A reused connection shows no certificates. */
 static int on_curl_connected(void *userdata, char *remote, char *local, int remote_port, int local_port)
 {
     HttpRequest *request = userdata;
@@ -56,11 +56,11 @@ static int request_set_peer(HttpRequest *request)
     SETOPT(CURLOPT_PROXY, "");
     SETOPT(CURLOPT_NOPROXY, "*");
 #if LIBCURL_VERSION_NUM >= 0x075700
-    /* Otherwise, when a transfer is freed, libcurl waits until getaddrinfo() returns: 30 s and longer with three silent
-     * name servers. */
+    /* Otherwise, freeing a transfer waits until getaddrinfo() returns: 30 s and longer with three silent name
+     * servers. */
     SETOPT(CURLOPT_QUICK_EXIT, 1L);
 #endif
-    /* A peer may come back at another address. Only new connections look addresses up. */
+    /* A peer may return at another address. Only new connections look up addresses. */
     SETOPT(CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
     SETOPT(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SETOPT(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -70,13 +70,13 @@ static int request_set_peer(HttpRequest *request)
     SETOPT(CURLOPT_PREREQDATA, request);
     if (http->ca) {
         SETOPT(CURLOPT_CAINFO, http->ca);
-        SETOPT(CURLOPT_CAPATH, NULL); /* else the system's CAs would count as well */
+        SETOPT(CURLOPT_CAPATH, NULL); /* otherwise the system's CAs would count as well */
     }
 #if LIBCURL_VERSION_NUM >= 0x075700
-    /* Otherwise libcurl would see a new CA file a day later. */
+    /* Otherwise libcurl would read a new CA file a day later. */
     SETOPT(CURLOPT_CA_CACHE_TIMEOUT, 0L);
 #endif
-    /* A resumed session would use the old certificates, which may have been replaced. */
+    /* A resumed session would use the old certificates, although the files may have changed. */
     SETOPT(CURLOPT_SSL_SESSIONID_CACHE, 0L);
     if (http->cert)
         SETOPT(CURLOPT_SSLCERT, http->cert);
@@ -90,8 +90,9 @@ static int request_set_peer(HttpRequest *request)
     return failed ? -ENOMEM : 0;
 }
 
-/* A request that was freed must not arrive later. A closed socket sends for minutes what the peer has not acknowledged, and
- * etcd would carry out a write that is out of date. With SO_LINGER 0, close() drops these bytes. */
+/* A freed request must not arrive later. For minutes, a closed socket continues to send the bytes that the peer has
+ * not acknowledged, so etcd could carry out a write that is out of date. With SO_LINGER 0, close() drops these
+ * bytes. */
 static curl_socket_t on_curl_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address)
 {
     HttpRequest *request = userdata;
@@ -115,14 +116,14 @@ static int request_set_behaviour(HttpRequest *request, const HttpSpec *spec)
     SETOPT(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 #if LIBCURL_VERSION_NUM >= 0x075500
     SETOPT(CURLOPT_PROTOCOLS_STR, "http,https");
-#else /* Ubuntu 22.04 has 7.81 */
+#else /* for Ubuntu 22.04, which has 7.81 */
     SETOPT(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
     SETOPT(CURLOPT_USERAGENT, "registrator/" PACKAGE_VERSION);
-    /* A used handle refuses this: its buffer has this size already. */
+    /* A used handle refuses this call, because its buffer has this size already. */
     (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)CURL_BUFFER);
     SETOPT(CURLOPT_UPLOAD_BUFFERSIZE, (long)CURL_BUFFER);
-    /* If the peer vanishes, the stream ends. */
+    /* The stream ends if the peer vanishes. */
     SETOPT(CURLOPT_TCP_KEEPALIVE, 1L);
     SETOPT(CURLOPT_TCP_KEEPIDLE, 30L);
     SETOPT(CURLOPT_TCP_KEEPINTVL, 10L);
@@ -143,7 +144,7 @@ static int request_add_header(HttpRequest *request, const char *name, const char
 {
     CLEANUP_FREE char *line = text_format("%s: %s", name, value);
 
-    /* A line break in a value would let its author write headers. */
+    /* With a line break in a value, the value's author could add headers. */
     if (strpbrk(value, "\r\n"))
         return -EINVAL;
     struct curl_slist *longer = line ? curl_slist_append(request->headers, line) : NULL;
@@ -164,8 +165,8 @@ static int request_set_headers(HttpRequest *request, const HttpSpec *spec)
     if (r < 0)
         return r;
     if (spec->body) {
-        /* Without a value, curl leaves the header out. With a peer that sends no "100 Continue", waiting for it would take
-         * a second. */
+        /* Without a value, curl leaves the header out. Otherwise, curl waits a second for "100 Continue" from a peer
+         * that does not send it. */
         struct curl_slist *longer = curl_slist_append(request->headers, "Expect:");
         if (!longer)
             return -ENOMEM;
@@ -201,7 +202,7 @@ static int request_set_message(HttpRequest *request, const HttpSpec *spec)
 #undef SETOPT
 
 typedef struct UrlParts {
-    char *scheme, *host, *port; /* port: also if the URL names none */
+    char *scheme, *host, *port; /* port: set even if the URL names none */
 } UrlParts;
 
 static void url_parts_clear(UrlParts *parts)
@@ -211,7 +212,7 @@ static void url_parts_clear(UrlParts *parts)
     curl_free(parts->port);
 }
 
-/* What the URL lacks stays NULL. 0 or -ENOMEM. */
+/* Parts that the URL lacks stay NULL. 0 or -ENOMEM. */
 static int url_parts_read(UrlParts *ret, const char *text)
 {
     CURLU *url = curl_url();
@@ -226,8 +227,8 @@ static int url_parts_read(UrlParts *ret, const char *text)
     return code == CURLUE_OUT_OF_MEMORY ? -ENOMEM : 0;
 }
 
-/* libcurl takes the age of an address that it has looked up from the clock of the day: if that clock is set back,
- * libcurl keeps the address for as long. So every new connection looks the address up. */
+/* libcurl measures the age of a cached address with CLOCK_REALTIME. If that clock is set back, libcurl keeps the
+ * address for longer. So every new connection looks up the address. */
 static int request_forget_address(HttpRequest *request, const char *host, const char *port)
 {
     CLEANUP_FREE char *line = text_format("-%s:%s", host, port);
@@ -238,7 +239,7 @@ static int request_forget_address(HttpRequest *request, const char *host, const 
     return 0;
 }
 
-/* "http://user:secret@host:1/path" → "http://host:1": passwords stay out of the log. */
+/* "http://user:secret@host:1/path" → "http://host:1", so that no password gets into the log. */
 static int request_set_origin(HttpRequest *request, const char *text)
 {
     CLEANUP(url_parts_clear) UrlParts parts = { 0 };
@@ -247,7 +248,7 @@ static int request_set_origin(HttpRequest *request, const char *text)
     if (r < 0)
         return r;
     if (!parts.scheme || !parts.host || !parts.port)
-        return text_copy(&request->origin, "a URL without a host"); /* which libcurl refuses */
+        return text_copy(&request->origin, "a URL without a host"); /* libcurl refuses such a URL */
     request->origin = text_format("%s://%s:%s", parts.scheme, parts.host, parts.port);
     if (!request->origin)
         return -ENOMEM;
@@ -295,7 +296,7 @@ char *http_escape(const char *text, bool keep_slash)
     CLEANUP(curl_free_p) char *escaped = *text ? curl_easy_escape(NULL, text, 0) : strdup("");
     char *slash = escaped;
 
-    /* A per cent sign of the text itself has become %25. */
+    /* This "%2F" is an encoded slash: an encoded per cent sign is "%25". */
     while (keep_slash && slash && (slash = strstr(slash, "%2F"))) {
         *slash++ = '/';
         memmove(slash, slash + 2, strlen(slash + 2) + 1);

@@ -14,7 +14,7 @@
 
 enum {
     SERVER_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10,
-    ACCEPT_RETRY_US = 1000000, /* out of descriptors or memory */
+    ACCEPT_RETRY_US = 1000000, /* the wait when descriptors or memory run out */
     LIFETIME_US = SERVER_LIFETIME_S * 1000000,
     SHARED_AT_ONCE = 32 * 1024, /* bytes; libmicrohttpd has a buffer of this size for each client */
 };
@@ -23,17 +23,17 @@ struct Server {
     struct MHD_Daemon *daemon;
     sd_event_source *io, *timer, *deadline;
     ServerClients clients;
-    sd_event *event; /* its sources hold it */
-    int fd; /* listens */
+    sd_event *event; /* not a reference: the event sources hold the loop */
+    int fd; /* the listening socket */
     sd_event_source *accept, *accept_retry;
-    bool accept_failed; /* said so in the log */
-    char *address; /* the unix socket's path, or what --listen says */
-    bool is_file; /* to be removed */
+    bool accept_failed; /* the log has the error already */
+    char *address; /* the unix socket's path, or the value of --listen */
+    bool is_file; /* address is a file, which server_free() removes */
     ServerHandler handler;
     void *userdata;
 };
 
-/* A request whose body is still arriving. */
+/* A request whose body is arriving. */
 typedef struct Upload {
     Buffer body;
     bool too_large;
@@ -82,10 +82,11 @@ static struct MHD_Response *make_response(ServerReply *reply)
     return response;
 }
 
-/* last: the connection ends with this reply. */
+/* last: the connection ends after this reply. */
 static enum MHD_Result send_reply(struct MHD_Connection *connection, ServerReply *reply, bool last)
 {
-    /* Even if a stranger's text gets into a page, the page loads and sends nothing, and no other page frames it. */
+    /* Even if a page contains somebody's script, the page loads and sends nothing, and no other page can frame the
+     * page. */
     static const struct {
         const char *name, *value;
     } headers[] = {
@@ -122,7 +123,7 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
-/* The request is whole. */
+/* The whole request has arrived. */
 static enum MHD_Result answer(const Server *server, struct MHD_Connection *connection, const char *url,
                               const char *method, const Upload *upload)
 {
@@ -138,7 +139,7 @@ static enum MHD_Result answer(const Server *server, struct MHD_Connection *conne
             server->userdata,
             &(ServerRequest){ .method = method, .path = url, .body = upload->body.data ? upload->body.data : "" },
             &reply);
-    /* A connection is cut at its deadline. One that has passed half of its time ends with this answer. */
+    /* A connection is cut at its deadline. If half of its time has passed, the connection ends with this answer. */
     return send_reply(connection, &reply,
                       client && loop_now_us(server->event, CLOCK_MONOTONIC) - client->since_us > LIFETIME_US / 2);
 }
@@ -191,7 +192,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                    ? server_clients_add(&server->clients, info->connect_fd, loop_now_us(server->event, CLOCK_MONOTONIC))
                    : NULL;
     if (info && !*context)
-        (void)shutdown(info->connect_fd, SHUT_RDWR); /* no memory: later, the server could not end the connection */
+        (void)shutdown(info->connect_fd, SHUT_RDWR); /* without memory, the server could not end the connection later */
 }
 
 static void server_turn(Server *server)
@@ -211,7 +212,8 @@ static void server_turn(Server *server)
         source_disarm(server->timer);
 }
 
-/* Not by libmicrohttpd: without descriptors, it would try again without a pause, or never. */
+/* The agent calls accept(), not libmicrohttpd: without free descriptors, libmicrohttpd would try again without a
+ * pause, or never. */
 static int on_accept(sd_event_source *source, int listening, uint32_t revents, void *userdata)
 {
     Server *server = userdata;
@@ -224,8 +226,8 @@ static int on_accept(sd_event_source *source, int listening, uint32_t revents, v
     if (fd >= 0) {
         server->accept_failed = false;
         server_clients_make_room(&server->clients, SERVER_CONNECTIONS_MAX);
-        (void)MHD_run(server->daemon); /* ends the connections that made room */
-        (void)MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address, size); /* takes it, in any case */
+        (void)MHD_run(server->daemon); /* ends the connections that server_clients_make_room() chose */
+        (void)MHD_add_connection(server->daemon, fd, (struct sockaddr *)&address, size); /* takes fd, also on failure */
         server_turn(server);
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         if (!server->accept_failed)
@@ -282,7 +284,7 @@ static int server_add_sources(Server *server, sd_event *event)
         r = timer_add(event, &server->deadline, CLOCK_MONOTONIC, 1000, on_timer, server);
     if (r >= 0)
         r = timer_add(event, &server->accept_retry, CLOCK_MONOTONIC, 0, on_accept_retry, server);
-    /* Docker and etcd come first, however many clients ask. */
+    /* The sources of Docker and etcd come first, whatever the number of clients. */
     for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(sources); i++)
         r = sd_event_source_set_priority(*sources[i], SERVER_PRIORITY);
     return r;
@@ -309,7 +311,7 @@ int server_new(Server **ret, sd_event *event, int fd, const char *address, bool 
         return -ENOMEM;
     server->daemon =
         MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, server,
-                         /* with room for the connections that are ending */
+                         /* leaves room for connections that are ending */
                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS_MAX * 2,
                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
                          NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);

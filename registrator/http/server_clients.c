@@ -19,7 +19,7 @@ void server_clients_init(ServerClients *clients)
     clients->n = 0;
 }
 
-/* A host with IPv6 has a whole /64 to come from. */
+/* An IPv6 client can use a whole /64, so the prefix names the peer. */
 static void name_peer(int fd, unsigned char peer[static PEER_SIZE])
 {
     Address address = { 0 };
@@ -80,7 +80,7 @@ void server_clients_remove(ServerClients *clients, ServerClient *client)
     free(client);
 }
 
-/* libmicrohttpd then finds the connection's end, whatever it waits for. */
+/* libmicrohttpd then notices the end of the connection, whatever it waits for. */
 static void end(ServerClients *clients, ServerClient *client)
 {
     (void)shutdown(client->fd, SHUT_RDWR);
@@ -99,7 +99,7 @@ static size_t count_peer(const ServerClients *clients, const ServerClient *like)
     return n;
 }
 
-/* Quadratic in the number of places, of which there are few. */
+/* Takes quadratic time in the number of places, which is small. */
 void server_clients_make_room(ServerClients *clients, size_t max)
 {
     while (clients->n >= max) {
@@ -134,7 +134,8 @@ uint64_t server_clients_end_old(ServerClients *clients, uint64_t now_us, uint64_
     return 0;
 }
 
-/* "192.0.2.1:80", "[2001:db8::1]:80", or a name without a dot: strangers can only make names of domains resolve. */
+/* Accepts "192.0.2.1:80", "[2001:db8::1]:80", or a name without a dot: an attacker can only control names in a
+ * domain. */
 static bool is_address_or_short_name(const char *host)
 {
     char name[INET6_ADDRSTRLEN];

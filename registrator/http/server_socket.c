@@ -1,4 +1,4 @@
-/* Where a server listens: unix sockets and TCP. */
+/* The sockets of a server: unix and TCP. */
 #include "http/server_private.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* An agent that was killed leaves its socket behind: nobody answers there. */
+/* A killed agent leaves its socket file, at which no process answers. */
 static int remove_dead_socket(const struct sockaddr_un *address)
 {
     CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -21,7 +21,7 @@ static int remove_dead_socket(const struct sockaddr_un *address)
         return -errno;
     if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
         return -EADDRINUSE;
-    /* connect() to a file that is no socket fails, too: the file belongs to somebody else. */
+    /* connect() to a file that is not a socket also fails. Such a file belongs to another program. */
     if (errno != ECONNREFUSED || lstat(address->sun_path, &status) < 0)
         return 0;
     if (!S_ISSOCK(status.st_mode))
@@ -41,14 +41,14 @@ int server_new_unix(Server **ret, sd_event *event, const char *path, ServerHandl
     if (strlen(path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, strlen(path));
-    (void)mkdir(dirname(copy), 0750); /* usually systemd has made it; an error here shows at bind() */
+    (void)mkdir(dirname(copy), 0750); /* usually systemd has created the directory; bind() reports an error */
     r = remove_dead_socket(&address);
     if (r < 0)
         return r;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    /* Before bind() gives the socket a name: nobody else can connect in between. */
+    /* Before bind() gives the socket a name, so that no other user can connect in between. */
     if (fchmod(fd, 0660) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
     if (chmod(path, 0660) < 0 || listen(fd, SERVER_CONNECTIONS_MAX) < 0) {
@@ -61,7 +61,7 @@ int server_new_unix(Server **ret, sd_event *event, const char *path, ServerHandl
     return server_new(ret, event, taken, path, true, handler, userdata);
 }
 
-/* text is cut in two at its last colon. */
+/* Cuts text in two at its last colon. */
 static int resolve(char *text, struct addrinfo **ret)
 {
     const struct addrinfo hints = { .ai_family = AF_UNSPEC,
