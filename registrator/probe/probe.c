@@ -10,22 +10,22 @@
 #include <unistd.h>
 
 enum {
-    CONNECT_TIMEOUT_MS = 1000, /* the container is on this host, or nearby */
+    CONNECT_TIMEOUT_MS = 1000, /* the container runs on this host or nearby */
     HTTP_TIMEOUT_MS = 5000,
-    BODY_MAX = 16 * 1024, /* of an answer; the status is all that counts */
+    BODY_MAX = 16 * 1024, /* bytes of an answer; only the status counts */
 };
 
-/* One slot: a connection, or an HTTP request, to the first or the second of the question's addresses. */
+/* One slot: a connection or an HTTP request to the question's first or second address. */
 typedef struct Probe {
     Prober *prober;
     ProbeQuestion question;
-    const ProbeTarget *target; /* in the question */
-    bool refused; /* by the first one */
-    ProbeOutcome outcome; /* once `done` is armed */
-    int fd; /* -1: none */
+    const ProbeTarget *target; /* points into the question */
+    bool refused; /* the first address has refused the connection */
+    ProbeOutcome outcome; /* valid once `done` is armed */
+    int fd; /* -1: no connection */
     sd_event_source *io, *timeout;
-    sd_event_source *done; /* hands the outcome over with the loop's next turn */
-    Http *http; /* of its own, so that no connection outlives the probe */
+    sd_event_source *done; /* passes on the outcome with the loop's next turn */
+    Http *http; /* of this probe only, so that no connection outlives the probe */
     LIST_ENTRY(Probe) link;
 } Probe;
 
@@ -60,7 +60,7 @@ static void probe_free(Probe *probe)
     free(probe);
 }
 
-/* Of the address that was tried. */
+/* outcome: the result for the present address. */
 static void probe_finish(Probe *probe, ProbeOutcome outcome)
 {
     const ProbeQuestion *question = &probe->question;
@@ -91,7 +91,7 @@ static int on_done(sd_event_source *source, void *userdata)
     return 0;
 }
 
-/* A connection. */
+/* Connections. */
 
 static ProbeOutcome outcome_of(int error)
 {
@@ -106,7 +106,8 @@ static ProbeOutcome outcome_of(int error)
     }
 }
 
-/* A connection to a port of this host that nobody listens at can meet itself, if the kernel gives it that port. */
+/* A connection to a port of this host without a listener can connect to itself, if the kernel gives it this port as
+ * its source. */
 static bool is_self(int fd)
 {
     struct sockaddr_storage own = { 0 }, peer = { 0 };
@@ -197,7 +198,7 @@ static void start_connection(Probe *probe)
         probe_finish(probe, PROBE_SILENT);
 }
 
-/* A request. */
+/* HTTP requests. */
 
 static ProbeOutcome outcome_of_answer(const HttpResult *result)
 {
@@ -213,7 +214,7 @@ static void on_answer(void *userdata, const HttpResult *result)
     probe_finish(userdata, outcome_of_answer(result));
 }
 
-/* The headers have said all. */
+/* The headers are sufficient: drops the body. */
 static int on_body(void *userdata, const char *data, size_t size)
 {
     (void)userdata;
@@ -255,7 +256,7 @@ static void probe_start(Probe *probe)
 
 /* The slots. */
 
-/* -ENOMEM, or another negative errno: there is no slot for the question. */
+/* 0 or a negative errno: there is no slot for the question. */
 static int prober_start(Prober *prober, const ProbeQuestion *question)
 {
     Probe *probe = calloc(1, sizeof(*probe));
@@ -295,7 +296,7 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
     while (prober->n_probes < PROBES_AT_ONCE && prober->next(prober->userdata, now_us, &question, &due_us))
         if (prober_start(prober, &question) < 0)
             prober->answered(prober->userdata, &question, PROBE_SILENT);
-    /* With all slots taken, the next one that is free looks again. */
+    /* If all slots are in use, the next free slot looks again. */
     if (prober->n_probes >= PROBES_AT_ONCE || due_us == 0)
         return 0;
     (void)sd_event_source_set_time(prober->due, due_us);
