@@ -24,7 +24,7 @@ static const struct {
 
 /* ---- a key's row ---- */
 
-/* What key and value say of a field; the key counts more. */
+/* The values of a field from key and value; the key's value counts first. */
 typedef struct Matches {
     TemplateMatch key, value;
 } Matches;
@@ -38,7 +38,7 @@ static int copy_field(char **ret, const Matches *matches, Field field)
     return *ret ? 0 : -ENOMEM;
 }
 
-/* "192.0.2.11:32768"; the value if there is no address in key and value. */
+/* "192.0.2.11:32768", or the value if neither key nor value has an address. */
 static int make_address(FleetRow *row, const Matches *matches)
 {
     CLEANUP_FREE char *address = NULL;
@@ -73,7 +73,7 @@ static int take_node(FleetRow *row, const Matches *matches)
     return 0;
 }
 
-/* The name, or the ID where the template has no name. */
+/* The name, or the ID if the template has no name. */
 static int take_names(FleetRow *row, const Matches *matches)
 {
     bool named = matches->key.fields[FIELD_NAME].length > 0 || matches->value.fields[FIELD_NAME].length > 0;
@@ -101,7 +101,8 @@ static void clear_row(FleetRow *row)
     free(row->host);
 }
 
-/* The misfits. Of a further layout, the value counts only if the key fits. A text that is cut fits nothing. */
+/* Returns the anomalies of the row by this layout. For a further layout, the value counts only if the key fits. A
+ * cut text fits no template. */
 static unsigned match_layout(Matches *ret, const FleetRow *row, const Layout *layout, bool further)
 {
     unsigned misfits = 0;
@@ -116,7 +117,7 @@ static unsigned match_layout(Matches *ret, const FleetRow *row, const Layout *la
     return misfits;
 }
 
-/* Of a text that is cut, nobody knows whether the whole text fits. */
+/* If a text is cut, the whole text might fit the template. */
 static unsigned tell_cut(unsigned misfits, const ListedKey *listed)
 {
     if (listed->key_is_cut)
@@ -126,7 +127,7 @@ static unsigned tell_cut(unsigned misfits, const ListedKey *listed)
     return misfits;
 }
 
-/* The first layout that the key and the value fit, else the first that the key fits, else the default one. */
+/* The first layout that fits key and value, else the first that fits the key, else the default layout. */
 static unsigned match_layouts(Matches *ret, const Layout **ret_layout, const FleetRow *row, const Layout *layouts,
                               size_t n_layouts)
 {
@@ -172,11 +173,11 @@ static int fill_row(const Fleet *fleet, FleetRow *row, const ListedKey *listed)
     return r;
 }
 
-/* ---- what several rows say together ---- */
+/* ---- comparison of rows ---- */
 
 typedef struct Group {
     char *name; /* an address with its protocol, or a lease */
-    FleetRow *row; /* the first of the group; of a lease, one with the address that leads the vote */
+    FleetRow *row; /* the first row of the group; for a lease, a row with the address that leads the vote */
     size_t votes;
     UT_hash_handle hh;
 } Group;
@@ -192,7 +193,7 @@ static void clear_groups(Group **groups)
     }
 }
 
-/* Takes the name; NULL: no memory. *ret: the group, which is new if it has no row. */
+/* Takes the name. *ret: the group; a new group has no row. 0 or -ENOMEM. */
 static int get_group(Group **groups, char *name, Group **ret)
 {
     CLEANUP_FREE char *owned = name;
@@ -217,7 +218,8 @@ static int get_group(Group **groups, char *name, Group **ret)
     return 0;
 }
 
-/* Each layout has a key for the port. TCP and UDP of one number are two addresses; a record's name tells them apart. */
+/* Each layout has a key for the port. TCP and UDP ports of one number are two addresses, which differ only in the
+ * record's name. */
 static const char *protocol_of(const FleetRow *row)
 {
     return text_ends_with(row->container, "-udp") ? "udp" : text_ends_with(row->container, "-sctp") ? "sctp" : "tcp";
@@ -252,7 +254,7 @@ static int get_lease_group(Group **groups, const FleetRow *row, Group **ret)
     return get_group(groups, text_format("%" PRId64, row->listed.lease), ret);
 }
 
-/* A lease belongs to one host. Its keys elect the address (the majority vote of Boyer and Moore). */
+/* A lease belongs to one host. The keys of a lease elect the host's address by Boyer and Moore's majority vote. */
 static int vote_for_hosts(Fleet *fleet, Group **groups)
 {
     for (size_t i = 0; i < fleet->n_rows; i++) {

@@ -1,4 +1,4 @@
-/* The keys of all hosts as a table: what a key says by the templates, and what is odd about the key. Pure. */
+/* The keys of all hosts as a table: the parts of each key by the templates, and its anomalies. Pure. */
 #pragma once
 
 #include "catalog/record.h"
@@ -8,23 +8,23 @@
 
 /* Bits of FleetRow.anomalies. */
 typedef enum FleetAnomaly {
-    FLEET_NO_TTL = 1 << 0, /* the key stays when its host dies */
+    FLEET_NO_TTL = 1 << 0, /* the key outlives its host */
     FLEET_SAME_ADDRESS = 1 << 1, /* another key has this address */
-    FLEET_OTHER_KEY = 1 << 2, /* the key is none of a layout's */
-    FLEET_OTHER_VALUE = 1 << 3, /* the value is none of the layout's */
-    FLEET_CUT = 1 << 4, /* the key or the value is too long to be kept whole, so no template was tried */
+    FLEET_OTHER_KEY = 1 << 2, /* the key fits no layout */
+    FLEET_OTHER_VALUE = 1 << 3, /* the value does not fit the layout */
+    FLEET_CUT = 1 << 4, /* the key or the value is too long and was cut, so no template was tried */
 } FleetAnomaly;
 
 /* All texts are printable; "": not known. */
 typedef struct FleetRow {
     char *key, *value;
     char *service, *container;
-    char *address; /* with the port; the whole value if it is none of the template's */
-    const char *layout; /* whose templates fit; the Settings' own */
-    char *host; /* {node}, else the address that most keys of the lease have, else the key's address */
-    bool has_node; /* the host's name is {node}'s */
+    char *address; /* with the port; the whole value if it does not fit the template */
+    const char *layout; /* the layout whose templates fit; owned by the Settings */
+    char *host; /* {node}, else the address of most keys of the lease, else the key's address */
+    bool has_node; /* host comes from {node} */
     ListedKey listed; /* its key and value are NULL */
-    int64_t age; /* writes to etcd since the key was created: etcd keeps no time; -1: not known */
+    int64_t age; /* writes to etcd since the key was created, because etcd keeps no time; -1: not known */
     unsigned anomalies;
 } FleetRow;
 
@@ -33,20 +33,21 @@ typedef struct Fleet {
     size_t n_rows, n_rows_max;
     const Layout *layouts;
     size_t n_layouts;
-    size_t n_anomalies; /* rows that have any */
-    size_t left_out; /* keys that the listing left out; set by whoever has the listing */
-    char *unreadable[LISTING_PREFIXES_MAX]; /* prefixes that etcd does not let the user read; printable */
+    size_t n_anomalies; /* rows with an anomaly */
+    size_t left_out; /* keys that the listing left out; the owner of the listing sets this */
+    char *unreadable[LISTING_PREFIXES_MAX]; /* prefixes that the user may not read in etcd; printable */
     size_t n_unreadable;
     uint64_t revision;
 } Fleet;
 
-/* A row for each of up to n_keys keys. layouts: they must live as long as the fleet. -ENOMEM. */
+/* Makes a table with room for n_keys keys. layouts: must live as long as the fleet. 0 or -ENOMEM. */
 int fleet_new(Fleet **ret, size_t n_keys, uint64_t revision, const Layout *layouts, size_t n_layouts);
-/* The next keys of a listing, in its order. Costs some 10 us a key: not all in one turn of a loop. -ENOMEM. */
+/* Adds the next keys of a listing, in its order. Takes about 10 us a key, so a caller in a loop should not add all
+ * keys in one turn. 0 or -ENOMEM. */
 int fleet_add(Fleet *fleet, const ListedKey *keys, size_t n);
-/* -ENOMEM. */
+/* 0 or -ENOMEM. */
 int fleet_add_unreadable(Fleet *fleet, const char *const *prefixes, size_t n);
-/* All keys are added: compares the rows. -ENOMEM. */
+/* Compares the rows, after all keys have been added. 0 or -ENOMEM. */
 int fleet_finish(Fleet *fleet);
 Fleet *fleet_free(Fleet *fleet);
 DEFINE_CLEANUP(Fleet, fleet_free)
@@ -55,8 +56,8 @@ DEFINE_CLEANUP(Fleet, fleet_free)
 void fleet_ttl_text(const FleetRow *row, char *buffer, size_t size);
 /* "41 writes", "-". */
 void fleet_age_text(const FleetRow *row, char *buffer, size_t size);
-/* "no TTL, same address as another key"; "": nothing is odd. */
+/* "no TTL, same address as another key"; "": no anomaly. */
 void fleet_anomalies_text(const FleetRow *row, char *buffer, size_t size);
-enum { FLEET_TEXT_MAX = 160 }; /* of each */
+enum { FLEET_TEXT_MAX = 160 }; /* bytes of each text */
 /* NULL: no memory. */
 cJSON *fleet_json(const Fleet *fleet);

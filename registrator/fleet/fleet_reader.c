@@ -6,12 +6,12 @@
 static_assert((int)LAYOUTS_MAX <= (int)LISTING_PREFIXES_MAX, "a listing has room for the prefixes of all layouts");
 
 enum {
-    ROWS_AT_ONCE = 500, /* some ms, then the loop does other things */
+    ROWS_AT_ONCE = 500, /* takes a few ms, then the loop handles other events */
     PRIORITY = SD_EVENT_PRIORITY_NORMAL + 10, /* Docker and etcd come first */
 };
 
 struct FleetReader {
-    sd_event *event; /* the caller's */
+    sd_event *event; /* owned by the caller */
     const Settings *settings;
     ListingLimits limits;
     sd_event_source *filling; /* turns the keys into rows */
@@ -22,7 +22,7 @@ struct FleetReader {
     void *userdata;
 };
 
-/* r < 0: no memory. The callee may free the reader. */
+/* r < 0: no memory. The callback may free the FleetReader. */
 static int finish(FleetReader *reader, int r)
 {
     const char *const *unreadable;
@@ -68,7 +68,7 @@ static int start_filling(FleetReader *reader)
     return r < 0 ? r : sd_event_source_set_enabled(reader->filling, SD_EVENT_ON);
 }
 
-/* The callee may free the reader. */
+/* The callback may free the FleetReader. */
 static void on_listed(void *userdata, const char *why)
 {
     FleetReader *reader = userdata;
@@ -129,7 +129,7 @@ int fleet_read(FleetReader **ret, sd_event *event, const Settings *settings, Lis
     return 0;
 }
 
-/* The store first: it ends the requests of the listing. */
+/* Frees the store first, because the store ends the requests of the listing. */
 FleetReader *fleet_reader_free(FleetReader *reader)
 {
     if (!reader)

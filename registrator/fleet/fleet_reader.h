@@ -1,4 +1,4 @@
-/* Reads the keys of all hosts from etcd, through a connection of its own that ends with the answer. */
+/* Reads the keys of all hosts from etcd, over a separate connection that ends with the answer. */
 #pragma once
 
 #include "fleet/fleet.h"
@@ -8,11 +8,11 @@
 
 typedef struct FleetReader FleetReader;
 
-/* Of fleet the callee becomes the owner; NULL: failed, because of why. Called once, not from within fleet_read(). The
- * reader is done, and may be freed. */
+/* fleet: the callee owns it; NULL: the read failed, and why is the error. Called once, never from within
+ * fleet_read(). The callee may free the FleetReader. */
 typedef void (*FleetDoneFn)(void *userdata, Fleet *fleet, const char *why);
 
-/* Asks with these settings, which must live until then. 0, or a negative errno. */
+/* Reads with these settings, which must live until the call of done. 0 or a negative errno. */
 int fleet_read(FleetReader **ret, sd_event *event, const Settings *settings, ListingLimits limits, FleetDoneFn done,
                void *userdata);
 FleetReader *fleet_reader_free(FleetReader *reader);
