@@ -59,14 +59,14 @@ static int find_source(SourceAddress *ret, const Interfaces *interfaces, int fam
     return 0;
 }
 
-/* Says nothing of addresses: whoever took it for an answer would advertise another one, or none. */
+/* Is memory or a descriptor missing? Then the result is unknown: it must not lead to another address, or to none. */
 static bool is_shortage(int r)
 {
     return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
 }
 
-/* etcd in a container on this host, or on this host itself, says nothing of the way out: then the
- * default route has to. */
+/* If etcd runs on this host, the route to etcd does not show the address that other hosts reach. Then the default
+ * route decides. */
 static int find_family(SourceAddress *ret, const Interfaces *interfaces, int family, const struct sockaddr *remote,
                        bool *ret_by_remote)
 {
@@ -115,7 +115,7 @@ static int find_by_route(HostAddress *ret, const Interfaces *interfaces, const s
     return 0;
 }
 
-/* False: no address, so the name of an interface. */
+/* Returns false if the text is not an address, but the name of an interface. */
 static bool find_literal(HostAddress *ret, const char *advertise)
 {
     HostAddress found = { .origin = "as set" };
@@ -141,7 +141,7 @@ int host_address_find(HostAddress *ret, const Interfaces *interfaces, const char
     return find_on_interface(ret, interfaces, advertise);
 }
 
-/* Would this character, right beside an address, make it another one or no address? */
+/* Would this character beside an address make it another address, or no address? */
 static bool joins(char c, bool v6)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || (v6 && c == ':');

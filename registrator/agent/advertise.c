@@ -12,12 +12,12 @@
 #include <time.h>
 
 typedef enum AdvertiseState {
-    ADVERTISE_UNKNOWN, /* nothing was found yet */
+    ADVERTISE_UNKNOWN, /* no address found yet */
     ADVERTISE_UNANNOUNCED, /* found for the store; the defer source calls changed() */
     ADVERTISE_ANNOUNCED, /* changed() has announced the present address */
 } AdvertiseState;
 
-/* Sorted texts, in one piece of memory. */
+/* Sorted texts in one block of memory. */
 typedef struct AddressList {
     size_t n;
     char *texts[];
@@ -29,16 +29,17 @@ struct Advertise {
     sd_event *event;
     sd_event_source *defer, *watch;
     char *setting; /* NULL: the routes decide */
-    bool fresh_setting; /* what is in force was found for another one */
-    bool failed; /* the last search found nothing, which the log has said */
+    bool fresh_setting; /* the present address was found for another setting */
+    bool failed; /* the last search found no address, and the log has the error */
     AdvertiseState state;
-    HostAddress address, announced_address; /* the present address, and the address of the rules */
-    uint64_t missing4_us, missing6_us; /* CLOCK_BOOTTIME, since when no interface has it; 0: one has */
-    Interfaces interfaces; /* as last read */
-    AddressList *unreachable, *announced_unreachable; /* unreachable: NULL if the rules have the list already */
+    HostAddress address, announced_address; /* the present address, and the address that the rules have */
+    /* CLOCK_BOOTTIME since when no interface has the address; 0: an interface has it */
+    uint64_t missing4_us, missing6_us;
+    Interfaces interfaces; /* as last read from the kernel */
+    AddressList *unreachable, *announced_unreachable; /* unreachable NULL: the rules have the list already */
 };
 
-/* This host's addresses that no other host reaches. */
+/* This host's addresses that other hosts cannot reach. */
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -76,7 +77,7 @@ static bool same_list(const AddressList *a, const AddressList *b)
     return true;
 }
 
-/* Returns 1 if the rules need another list of unreachable addresses. */
+/* Returns 1 if the rules need another list of unreachable addresses, 0 if not, or a negative errno. */
 static int read_interfaces(Advertise *advertise)
 {
     CLEANUP(interfaces_clear) Interfaces found = { 0 };
@@ -119,7 +120,7 @@ static bool is_there(const Advertise *advertise, const char *address)
     return found && (!advertise->setting || strcmp(found->interface, advertise->setting) == 0);
 }
 
-/* Should the family keep its old address, as the search found none? */
+/* The search found no address of the family. Should the family keep its old address? */
 static bool keeps(Advertise *advertise, const char *old, uint64_t *missing_us)
 {
     uint64_t now = loop_now_us(advertise->event, CLOCK_BOOTTIME);
@@ -164,7 +165,7 @@ static void note_failure(Advertise *advertise, int error)
     advertise->failed = true;
 }
 
-/* True: there is something to tell of. */
+/* Returns true if the address or its list has changed. */
 static bool find(Advertise *advertise)
 {
     struct sockaddr_storage remote;
@@ -177,7 +178,7 @@ static bool find(Advertise *advertise)
         r = host_address_find(&found, &advertise->interfaces, advertise->setting,
                               known ? (struct sockaddr *)&remote : NULL);
     if (r < 0) {
-        /* Where there is no default route, the one to etcd may still tell. */
+        /* Without a default route, the route to etcd may still show the address. */
         if (known || advertise->setting)
             note_failure(advertise, r);
         return news;
@@ -194,7 +195,7 @@ static bool find(Advertise *advertise)
 
 static void tell(Advertise *advertise)
 {
-    CLEANUP_FREE AddressList *old = NULL; /* the rules point into it until they have changed */
+    CLEANUP_FREE AddressList *old = NULL; /* the rules point to the old list until changed() has returned */
 
     source_disarm(advertise->defer);
     if (has_address(&advertise->address))
@@ -222,7 +223,7 @@ static int on_defer(sd_event_source *source, void *userdata)
     return 0;
 }
 
-/* Is one of the messages about an address that is more than link-local? Each container's veth has such a one. */
+/* Does a message name an address that is more than link-local? Each container's veth has a link-local one. */
 static bool tells_of_address(const char *buffer, size_t size)
 {
     const struct nlmsghdr *message = (const void *)buffer;
@@ -237,8 +238,8 @@ static bool tells_of_address(const char *buffer, size_t size)
     return false;
 }
 
-/* A network that Docker has just made has its addresses before its first container starts. What is advertised is not
- * looked for here: a DHCP client that renews its lease takes the address away first. */
+/* A network that Docker has just created has its addresses before its first container starts. This handler does not
+ * search for the advertised address, because a DHCP client that renews its lease first removes the address. */
 static int on_watch(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
     Advertise *advertise = userdata;

@@ -19,7 +19,7 @@ uint64_t agent_boottime_us(Agent *agent)
     return loop_now_us(agent->event, CLOCK_BOOTTIME);
 }
 
-/* What systemd is told. */
+/* Messages to systemd. */
 
 static char *make_status(Agent *agent)
 {
@@ -53,7 +53,7 @@ void agent_update_status(Agent *agent)
     agent->status = TAKE_PTR(status);
 }
 
-/* Ready: the first list is published; or what keeps us from it is not ours to mend. */
+/* Ready means that the first list is registered, or that only a peer or the operator can remove the obstacle. */
 void agent_check_ready(Agent *agent)
 {
     const char *docker_why = tracker_why(agent->tracker);
@@ -100,7 +100,7 @@ static StoreWriter find_writer(void *userdata, const char *key, const char *valu
     const char *text = rules_address_text(&agent->rules, key, value);
 
     if (!text || !ip_is_in(text))
-        return STORE_WRITER_UNKNOWN; /* also of a layout that the settings had before */
+        return STORE_WRITER_UNKNOWN; /* unknown as well: a layout that only earlier settings had */
     return advertise_is_own_value(agent->advertise, text) ? STORE_WRITER_THIS : STORE_WRITER_OTHER;
 }
 
@@ -111,16 +111,16 @@ static const char *advertised_address(void *userdata)
 
 /* The publisher and its store. */
 
-/* Keys of an earlier run that nobody wants. */
+/* Deletes keys of an earlier run that no container wants. */
 void agent_check_orphans(Agent *agent)
 {
     bool has_values = !rules_show_address(&agent->rules) || advertise_is_known(agent->advertise);
 
-    /* The keys of ports that are about to answer are no orphans. */
+    /* Ports that are about to become ready have keys, so these keys are not orphans. */
     has_values = has_values && !catalog_awaits_answers(agent->catalog);
     if (agent->orphans_dropped || !tracker_knows_orphans(agent->tracker, has_values, agent_boottime_us(agent)))
         return;
-    /* Before the store is open, no orphan is known, and no port has inherited its key. */
+    /* Before the store is open, no orphan is known, and no port has kept its key. */
     if (publisher_state(agent->publisher) != PUBLISHER_ONLINE)
         return;
     agent->orphans_dropped = true;
@@ -140,7 +140,7 @@ static void on_publisher_changed(void *userdata, PublisherState state, const cha
     if (online)
         log_info("Registering in %s", store_describe(publisher_store(agent->publisher)));
     agent->etcd_lost = lost || (agent->etcd_lost && !online);
-    /* Lost: for status to name what is really missing, which is etcd. */
+    /* If etcd is lost, status must name etcd, not the missing address. */
     if (online || (lost && !advertise_is_known(agent->advertise)))
         advertise_refresh(agent->advertise);
     if (online)
@@ -154,7 +154,7 @@ static void on_lease_lost(void *userdata)
 {
     Agent *agent = userdata;
 
-    /* An agent that was away for so long may have missed what Docker did meanwhile: it lists before it writes. */
+    /* After such a long silence, the agent may have missed changes in Docker. So it lists before it writes. */
     if (!docker_connected(agent->docker))
         return;
     docker_list(agent->docker);
@@ -167,7 +167,7 @@ static void on_heartbeat(void *userdata)
 
     advertise_refresh(agent->advertise);
     agent_check_orphans(agent);
-    agent_check_ready(agent); /* of what only time changes */
+    agent_check_ready(agent); /* some conditions change only with time */
 }
 
 static void on_planned(void *userdata, const char *what, const char *key, const char *value, const char *holder)
@@ -178,7 +178,7 @@ static void on_planned(void *userdata, const char *what, const char *key, const 
 
     if (!line)
         return;
-    utf8_make_printable(line); /* the holder's value is anybody's */
+    utf8_make_printable(line); /* the holder's value may contain any byte */
     printf("%s\n", line);
 }
 
@@ -194,13 +194,13 @@ static char *make_identity(const Agent *agent)
     char machine[SD_ID128_STRING_MAX] = "";
     sd_id128_t id;
 
-    /* A container may have no machine ID: the engine's and the node's name must do there. */
+    /* In a container, the machine ID may be missing. The engine's and the node's names then replace it. */
     if (sd_id128_get_machine(&id) >= 0)
         (void)sd_id128_to_string(id, machine);
     return text_format("%s|%s|%s", agent->engine_id, machine, agent->settings->node);
 }
 
-/* NULL-terminated. Without memory some are missing, or all: no more than a convenience for confd. */
+/* NULL-terminated. Without memory, some or all directories are missing: the list only helps confd. */
 static char **find_directories(const Settings *settings)
 {
     char **directories = calloc(settings->n_layouts + 1, sizeof(*directories));
@@ -260,7 +260,7 @@ static const PublisherHandlers publisher_handlers = {
     .idle = on_idle,
 };
 
-/* A store's lease carries the engine's identity: without having met Docker there is nothing to open. */
+/* A store's lease needs the engine's identity, so the store cannot open before the agent has reached Docker. */
 int agent_make_publisher(Agent *agent, bool new_store)
 {
     PublisherConfig config = publisher_config(agent);
@@ -416,7 +416,7 @@ int agent_new(Agent **ret, Settings *settings, int argc, char **argv, bool dry_r
     r = sd_event_new(&agent->event);
     if (r < 0)
         return r;
-    /* Pinged as the loop turns: a loop that hangs is ended by systemd. */
+    /* systemd kills the agent if the loop stops to send watchdog pings. */
     r = sd_event_set_watchdog(agent->event, true);
     if (r < 0)
         return r;

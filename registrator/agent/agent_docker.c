@@ -1,4 +1,4 @@
-/* Docker's side of the wiring: what the session reports goes to the tracker, and the tracker's effects go out. */
+/* Connects Docker's session to the tracker, and the tracker to the other parts. */
 #include "agent/agent_private.h"
 
 #include "base/log.h"
@@ -23,7 +23,7 @@ static int on_save(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* Soon, and together with what comes next: of what is lost meanwhile, Docker still has the events. */
+/* Saves soon, so that several stops lead to one write. If the agent ends before that, Docker still has the events. */
 static void save_stops(Agent *agent)
 {
     if (!agent->control || agent->saved_stops == catalog_stops_version(agent->catalog) ||
@@ -32,7 +32,7 @@ static void save_stops(Agent *agent)
     timer_arm(agent->save, SAVE_US);
 }
 
-/* Does what the tracker has to do, and comes back when it has more. */
+/* Runs the tracker's due work, and arms the timer for the next work. */
 void agent_run_tracker(Agent *agent)
 {
     uint64_t next_us = tracker_run(agent->tracker, agent_boottime_us(agent));
@@ -40,7 +40,7 @@ void agent_run_tracker(Agent *agent)
     (void)sd_event_source_set_time(agent->timer, next_us);
     (void)sd_event_source_set_enabled(agent->timer, next_us > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
     save_stops(agent);
-    /* A death, or time, may have ended the wait for the probes' first answers. */
+    /* A death, or the time limit, may have ended the wait for the probes' first answers. */
     agent_check_orphans(agent);
     if (!agent->ready)
         agent_check_ready(agent);
@@ -57,7 +57,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* What Docker says. */
+/* Calls from Docker's session. */
 
 static void on_tracker_listed(void *userdata)
 {
@@ -153,7 +153,7 @@ static void on_docker_event(void *userdata, const DockerEvent *event)
     Agent *agent = userdata;
 
     log_debug("Docker: %s %.12s", docker_action_to_string(event->action), event->id);
-    if (event->age_us == 0) /* what happened before the agent started is not counted */
+    if (event->age_us == 0) /* events from before the agent's start do not count */
         agent->counters.docker_events[event->action]++;
     tracker_event(agent->tracker, event, agent_boottime_us(agent));
     agent_run_tracker(agent);

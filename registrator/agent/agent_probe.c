@@ -1,4 +1,4 @@
-/* The probes' side of the wiring: the catalog says which ports to probe, and hears the answers. */
+/* Connects the probes to the catalog: the catalog names the ports to probe, and receives the answers. */
 #include "agent/agent_private.h"
 
 #include "base/log.h"

@@ -13,18 +13,18 @@
 #include <sys/socket.h>
 
 enum {
-    LINKS_MAX = 65536, /* of one host; a container has one or two */
-    NETLINK_BUFFER = 32 * 1024, /* what the kernel fills at most at once in a dump */
+    LINKS_MAX = 65536, /* links of one host; a container has one or two */
+    NETLINK_BUFFER = 32 * 1024, /* bytes; the kernel writes at most this much at once in a dump */
     DISCARD_PORT = 9,
 };
 
 typedef enum LinkKind { LINK_OTHER, LINK_BRIDGE, LINK_VETH } LinkKind;
 
 typedef struct Link {
-    int index, master; /* master: the bridge that the link is a port of; 0: none */
+    int index, master; /* master: the bridge that the link is a port of; 0: no bridge */
     LinkKind kind;
     char name[IF_NAMESIZE];
-    bool has_uplink; /* of a bridge: a port that is no veth */
+    bool has_uplink; /* of a bridge: one of its ports is not a veth */
     bool has_default_route;
 } Link;
 
@@ -61,7 +61,8 @@ static Link *links_add(Links *links)
     return &links->items[links->n++];
 }
 
-/* Takes the next attribute off what is left. NULL: there is none. (RTA_NEXT() wants signs that our warnings refuse.) */
+/* Returns the next attribute of the remaining ones; NULL: no further attribute. (RTA_NEXT() compiles only without
+ * our sign warnings.) */
 static struct rtattr *attribute_next(char **at, size_t *left)
 {
     struct rtattr *attribute = (struct rtattr *)(void *)*at;
@@ -110,7 +111,7 @@ static int links_take(Links *links, struct nlmsghdr *message)
     return 0;
 }
 
-/* 1: that was the last message. */
+/* Returns 1 after the last message. */
 static int links_take_all(Links *links, struct nlmsghdr *message, unsigned size)
 {
     for (; NLMSG_OK(message, size); message = NLMSG_NEXT(message, size)) {
@@ -143,7 +144,7 @@ static int links_read(Links *links)
         return -ENOMEM;
     if (fd < 0 || send(fd, &request, sizeof(request), 0) < 0)
         return -errno;
-    /* The kernel makes each part of its answer while recv() waits for it: that never blocks for long. */
+    /* The kernel makes each part of its answer within recv(), so recv() never blocks for long. */
     while (r == 0) {
         ssize_t n = recv(fd, buffer, NETLINK_BUFFER, 0);
         r = n > 0 ? links_take_all(links, (struct nlmsghdr *)(void *)buffer, (unsigned)n) : n < 0 ? -errno : -EIO;
@@ -162,8 +163,8 @@ const void *address_bytes(const struct sockaddr *address)
     return NULL;
 }
 
-/* Addresses that no host has, so that the kernel answers with what its default route would use: class E is reserved,
- * and IANA has given away nothing below 2001::. */
+/* Addresses that no host has, so that the kernel answers with its default route: class E is reserved, and IANA has
+ * assigned no block below 2001::. */
 static void set_nowhere(struct sockaddr_storage *ret, int family)
 {
     struct sockaddr_in *in4 = (struct sockaddr_in *)ret;
@@ -189,10 +190,10 @@ int route_source(char ret[INET6_ADDRSTRLEN], int family, const struct sockaddr *
     set_nowhere(&peer, family);
     if (remote)
         memcpy(&peer, remote, size);
-    /* Any port does. Both families have their port in the same place. */
+    /* Any port is suitable. The port is at the same place in both families. */
     if (in4->sin_port == 0)
         in4->sin_port = htons(DISCARD_PORT);
-    /* A temporary address (RFC 8981) changes by the day. */
+    /* A temporary address (RFC 8981) changes every day. */
     if (family == AF_INET6) {
         int preference = IPV6_PREFER_SRC_PUBLIC;
         if (setsockopt(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, &preference, sizeof(preference)) < 0)
@@ -203,9 +204,9 @@ int route_source(char ret[INET6_ADDRSTRLEN], int family, const struct sockaddr *
     return inet_ntop(family, address_bytes((struct sockaddr *)&local), ret, INET6_ADDRSTRLEN) ? 0 : -errno;
 }
 
-/* Which bridges are whose. */
+/* The bridges of container engines. */
 
-/* The names that Docker (bridge, swarm, "br-" and 12 digits of a network's ID) and Podman give. */
+/* The names that Docker (bridge, swarm, "br-" and 12 digits of a network's ID) and Podman use. */
 static bool has_engine_name(const char *name)
 {
     static const char *const prefixes[] = { "podman", "cni-podman" };
@@ -223,9 +224,9 @@ static bool has_engine_name(const char *name)
     return false;
 }
 
-/* A network may have any name for its bridge (com.docker.network.bridge.name, podman network create
- * --interface-name). So the shape decides as well: a bridge with no port but containers' veths, which no default
- * route uses. A bridge of the host's own has an uplink among its ports. */
+/* A network may give its bridge any name (com.docker.network.bridge.name, podman network create --interface-name),
+ * so the shape counts as well. A bridge belongs to an engine if all its ports are containers' veths, and if no
+ * default route uses it. A bridge of the host has an uplink among its ports. */
 static bool is_of_engine(const Link *link)
 {
     if (has_engine_name(link->name))
@@ -267,8 +268,8 @@ static void freeifaddrs_p(struct ifaddrs **list)
         freeifaddrs(*list);
 }
 
-/* The IFA_F_… flags of an IPv6 address, of which getifaddrs() tells nothing; 0 if not to be found. Below /proc/self,
- * as ProcSubset=pid of our unit hides all that is no process's. */
+/* The IFA_F_… flags of an IPv6 address, which getifaddrs() does not give; 0: not found. /proc/self, because
+ * ProcSubset=pid of the agent's unit hides /proc/net. */
 static unsigned long address6_flags(const struct in6_addr *address)
 {
     char line[128], wanted[33], found[33], flags[9];
@@ -283,12 +284,12 @@ static unsigned long address6_flags(const struct in6_addr *address)
     return 0;
 }
 
-/* An address that is about to go is better than none. */
+/* A deprecated address is better than no address. */
 static unsigned char rank_of(const struct ifaddrs *entry, const char *text)
 {
     IpKind kind = ip_kind(text);
 
-    /* Who names the loopback interface means its addresses. */
+    /* A setting that names the loopback interface means its addresses. */
     if (kind != IP_UNICAST && !(kind == IP_LOOPBACK && (entry->ifa_flags & IFF_LOOPBACK)))
         return 0;
     if (entry->ifa_addr->sa_family == AF_INET)
@@ -341,7 +342,7 @@ int interfaces_read(Interfaces *ret)
     links_judge(&links, &found);
     for (size_t i = 0; i < found.n_addresses; i++) {
         LocalAddress *address = &found.addresses[i];
-        /* A host with thousands of containers has a link-local address for each: no need to look at those. */
+        /* A host with thousands of containers has a link-local address for each one. Their links are not needed. */
         const Link *link = ip_kind(address->text) == IP_UNICAST ? links_find_name(&links, address->interface) : NULL;
 
         address->internal = link && is_of_engine(link);

@@ -1,4 +1,5 @@
-/* This host's network interfaces: which has which address, and which a container engine has made. */
+/* This host's network interfaces: the addresses of each interface, and which interfaces a container engine has
+ * created. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -9,11 +10,11 @@
 #include <stdbool.h>
 
 typedef struct LocalAddress {
-    char text[INET6_ADDRSTRLEN]; /* as inet_ntop() spells it */
+    char text[INET6_ADDRSTRLEN]; /* in inet_ntop()'s form */
     char interface[IF_NAMESIZE];
     sa_family_t family;
-    unsigned char rank; /* as an address to advertise, higher is better; 0: never */
-    bool internal; /* its interface is a bridge that Docker or Podman has made: no other host reaches it */
+    unsigned char rank; /* how good the address is to advertise; higher is better, 0: never */
+    bool internal; /* its interface is a bridge of Docker or Podman, so other hosts cannot reach the address */
 } LocalAddress;
 
 typedef struct Interfaces {
@@ -21,16 +22,16 @@ typedef struct Interfaces {
     size_t n_addresses;
 } Interfaces;
 
-/* Reads them from the kernel. 0, or a negative errno: no memory or descriptors. */
+/* Reads the interfaces from the kernel. 0, or a negative errno: no memory or no descriptors. */
 int interfaces_read(Interfaces *ret);
 void interfaces_clear(Interfaces *interfaces);
 
-/* NULL: not an Internet address, as when an interface has only a hardware address. */
+/* NULL: not an IP address, as for an interface that only has a hardware address. */
 const void *address_bytes(const struct sockaddr *address);
 
 /* The address with this text, or NULL. */
 const LocalAddress *interfaces_find(const Interfaces *interfaces, const char *text);
 
-/* The address that the kernel would send from to `remote` of that family; NULL: by the default route. Sends no packet:
- * connecting a datagram socket only looks up the route. 0 or a negative errno. */
+/* The source address that the kernel would use to reach `remote`, which has the given family; NULL: by the default
+ * route. Sends no packet: connecting a datagram socket only looks up the route. 0 or a negative errno. */
 int route_source(char ret[INET6_ADDRSTRLEN], int family, const struct sockaddr *remote);

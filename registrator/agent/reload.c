@@ -1,4 +1,4 @@
-/* SIGHUP: the settings are read again, and the parts whose settings changed are set up anew. */
+/* SIGHUP: reads the settings again, and sets up the parts whose settings have changed. */
 #include "agent/agent_private.h"
 
 #include "base/log.h"
@@ -14,7 +14,7 @@ static bool same_control(const Settings *a, const Settings *b)
            (a->listen && b->listen ? strcmp(a->listen, b->listen) == 0 : a->listen == b->listen);
 }
 
-/* settings: taken. What did not change goes on undisturbed. */
+/* settings: taken. Parts whose settings are unchanged continue undisturbed. */
 static int apply_settings(Agent *agent, Settings *settings)
 {
     CLEANUP(settings_free_p) Settings *old = agent->settings;
@@ -58,7 +58,8 @@ static int apply_settings(Agent *agent, Settings *settings)
             return r;
     }
     catalog_set_rules(agent->catalog, &agent->rules, !settings_same_metadata(old, settings));
-    /* If no setting tells the address, the route to etcd does, which a store that has yet to open does not know. */
+    /* Without a setting, the route to etcd decides the address. A store that has not opened yet does not know this
+     * route. */
     if (agent->publisher && (same_store || settings->advertise))
         advertise_refresh(agent->advertise);
     agent_run_tracker(agent);
@@ -76,7 +77,7 @@ int agent_on_reload(sd_event_source *source, const struct signalfd_siginfo *info
 
     (void)source;
     (void)info;
-    /* Before the first READY there is nothing that could be said to be ready again. */
+    /* Before the first READY=1, systemd does not expect a second one. */
     if (agent->ready)
         (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, loop_now_us(agent->event, CLOCK_MONOTONIC));
     r = settings_load(&settings, agent->argc, agent->argv, &action, &operand, &error);

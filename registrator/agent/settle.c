@@ -7,14 +7,14 @@
 #include <stdlib.h>
 
 typedef enum SettleState {
-    SETTLE_IDLE, /* no answer has changed anything since the last run */
-    SETTLE_GATHERING, /* one has: runs when the loop has no further answer */
-    SETTLE_FULL, /* runs before the next answer */
+    SETTLE_IDLE, /* no answer has changed a port since the last run */
+    SETTLE_GATHERING, /* an answer has changed a port: run() follows when the loop has no further answer */
+    SETTLE_FULL, /* run() comes before the next answer */
 } SettleState;
 
 struct Settle {
     SettleState state;
-    unsigned n_answers; /* in this state */
+    unsigned n_answers; /* answers since the state changed */
     sd_event_source *source;
     SettleFn run;
     void *userdata;

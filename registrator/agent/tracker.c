@@ -9,13 +9,12 @@
 #include <string.h>
 
 enum {
-    /* After an inspect that got no good answer; the cap is for those that never get one. */
+    /* after an inspect without a good answer; the cap is for inspects that always fail */
     RETRY_MS = 1000,
     RETRY_MAX_MS = 30000,
-    PROBES_US =
-        10000000, /* from the first list to the first answers of the probes; then the keys are as good as known */
-    RELEASE_US = 1000000, /* writing waits no longer for inspects that hang */
-    ANSWERS_US = 200000, /* nor, after the inspects, for probes */
+    PROBES_US = 10000000, /* from the first list to the probes' first answers; after that, the keys count as known */
+    RELEASE_US = 1000000, /* the longest wait for inspects that hang, before the publisher writes */
+    ANSWERS_US = 200000, /* the wait for probes after the inspects, before the publisher writes */
 };
 
 struct Tracker {
@@ -24,17 +23,17 @@ struct Tracker {
     uint64_t grace_us;
 
     TrackerState state;
-    char *why; /* Docker is away, or NULL */
-    bool gone; /* away for longer than the grace */
-    bool untidy; /* a list has come since memory was given back */
-    uint64_t away_us; /* since when there is no whole list; 0: there is */
-    uint64_t list_mark; /* the last list's questions, while some of them are open; 0: none is */
-    uint64_t first_mark; /* the first list's; 0: none has come */
+    char *why; /* why Docker is away, or NULL */
+    bool gone; /* Docker has been away for longer than the grace */
+    bool untidy; /* a list has come since the last malloc_trim() */
+    uint64_t away_us; /* since when no complete list has come; 0: a complete list has come */
+    uint64_t list_mark; /* the mark of the last list's questions, while some of them are open; 0: none is open */
+    uint64_t first_mark; /* the mark of the first list; 0: no list yet */
     uint64_t inspected_us; /* when each container of the first list had been inspected; 0: not yet */
-    uint64_t release_us; /* when writing waits no longer; 0: it does not wait */
-    uint64_t retry_us; /* of failed inspects; 0: none has failed */
+    uint64_t release_us; /* when the publisher's wait ends; 0: no wait */
+    uint64_t retry_us; /* when failed inspects are tried again; 0: no inspect has failed */
     Backoff retry;
-    size_t left_out; /* containers beyond the catalog's bound, as last logged */
+    size_t left_out; /* the containers beyond CATALOG_CONTAINERS_MAX, as last logged */
 };
 
 int tracker_new(Tracker **ret, Catalog *catalog, uint64_t grace_us, const TrackerSink *sink)
@@ -79,7 +78,7 @@ static void set_state(Tracker *tracker, TrackerState state)
         [TRACKER_INSPECTING] = true,  [TRACKER_FOLLOWING] = true,
     };
 
-    /* No answer comes over a connection that has ended. */
+    /* No answer comes over an ended connection. */
     if (!is_connected[state] || state == TRACKER_LISTING) {
         catalog_lose_questions(tracker->catalog);
         tracker->list_mark = 0;
@@ -100,8 +99,8 @@ void tracker_probed(Tracker *tracker)
         release(tracker);
 }
 
-/* When the listed containers have been inspected, writing waits for the first answers of the probes, so that the keys of a
- * cold start are written together. */
+/* When the listed containers have been inspected, the publisher waits for the probes' first answers. So the keys of
+ * a cold start are written together. */
 static void check_inspected(Tracker *tracker, uint64_t now_us)
 {
     if (tracker->list_mark > 0 && catalog_is_inspected(tracker->catalog, tracker->list_mark)) {
@@ -116,7 +115,7 @@ static void check_inspected(Tracker *tracker, uint64_t now_us)
     if (catalog_unanswered(tracker->catalog) == 0) {
         backoff_reset(&tracker->retry);
         if (tracker->untidy)
-            (void)malloc_trim(0); /* parsing so much leaves many small holes */
+            (void)malloc_trim(0); /* parsing the list leaves many small free blocks */
         tracker->untidy = false;
     }
     tracker->sink.changed(tracker->sink.userdata);
@@ -135,8 +134,8 @@ void tracker_disconnected(Tracker *tracker)
 
 void tracker_lost(Tracker *tracker, const char *why, uint64_t now_us)
 {
-    /* An engine that takes a connection but gives no list is as good as away: the grace runs on, and each new loss is no
-     * news. */
+    /* An engine that accepts connections but sends no list counts as away: the grace continues, and further losses
+     * are not logged. */
     if (tracker->away_us > 0) {
         log_debug("%s", why);
     } else {
@@ -151,7 +150,7 @@ void tracker_lost(Tracker *tracker, const char *why, uint64_t now_us)
 
 void tracker_list_begin(Tracker *tracker)
 {
-    /* Writing that waits from now on waits for this list. */
+    /* From now on, the publisher waits for this list. */
     if (tracker->state == TRACKER_FOLLOWING)
         tracker->list_mark = tracker->release_us = 0;
     catalog_list_begin(tracker->catalog);
@@ -176,7 +175,7 @@ void tracker_list_end(Tracker *tracker, bool complete, uint64_t now_us)
     catalog_list_end(tracker->catalog, complete);
     report_left_out(tracker);
     if (!complete) {
-        /* Another list follows. What was known before is enough to write until then. */
+        /* Another list follows. Until then, the earlier facts are sufficient to write. */
         if (tracker->first_mark > 0)
             release(tracker);
         return;
@@ -201,9 +200,9 @@ void tracker_list_end(Tracker *tracker, bool complete, uint64_t now_us)
 
 void tracker_event(Tracker *tracker, const DockerEvent *event, uint64_t now_us)
 {
-    /* A replayed event counts from when it happened. */
+    /* A replayed event counts from its own time. */
     catalog_event(tracker->catalog, event, event->age_us < now_us ? now_us - event->age_us : 1);
-    /* The death of a container may have been all that was waited for. */
+    /* The death of a container may end the wait for the listed containers. */
     if (tracker->list_mark > 0)
         check_inspected(tracker, now_us);
 }
@@ -216,7 +215,7 @@ static void note_failure(Tracker *tracker, const char *id, uint64_t ticket, int 
     }
 }
 
-/* Also an event, or the operator, can make a question fail: when memory is short. */
+/* A question can also fail after an event or a drain, if memory runs out. */
 static void plan_retry(Tracker *tracker, uint64_t now_us)
 {
     if (catalog_failed(tracker->catalog) > 0 && tracker->retry_us == 0)

@@ -1,6 +1,6 @@
-/* What the agent knows of Docker: is it there, which of its containers are known, and what must be asked again. Feeds
- * the catalog. Time comes as an argument (CLOCK_BOOTTIME), effects go out through the sink: needs neither Docker nor
- * etcd. */
+/* The agent's state towards Docker: whether Docker is connected, which containers are known, and which questions
+ * must be asked again. Passes Docker's reports to the catalog. The caller passes the time as an argument
+ * (CLOCK_BOOTTIME), and the tracker calls the sink for each effect. Needs neither Docker nor etcd. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -9,62 +9,63 @@
 typedef struct Tracker Tracker;
 
 typedef enum TrackerState {
-    TRACKER_CONNECTING, /* not reached since the start, or since its settings changed */
-    TRACKER_AWAY, /* lost */
-    TRACKER_LISTING, /* connected, but no whole list has come since */
-    TRACKER_INSPECTING, /* listed; the listed containers are being inspected */
-    TRACKER_FOLLOWING, /* each listed container was inspected, or failed once: differences are drift from now on */
+    TRACKER_CONNECTING, /* not connected since the start, or since Docker's settings changed */
+    TRACKER_AWAY, /* the connection is lost */
+    TRACKER_LISTING, /* connected, but no complete list has come since */
+    TRACKER_INSPECTING, /* listed; the inspects of the listed containers are open */
+    /* each listed container was inspected, or its inspect failed once; from now on, a difference is drift */
+    TRACKER_FOLLOWING,
 } TrackerState;
 
 typedef struct TrackerSink {
-    /* The first whole list of a connection has come. */
+    /* The first complete list of a connection has come. */
     void (*listed)(void *userdata);
-    /* Enough is known to write: ends the publisher's waiting. */
+    /* Enough is known to write: ends the publisher's wait. */
     void (*release)(void *userdata);
     /* A resync: compare with etcd as well. */
     void (*compare)(void *userdata);
-    /* A list showed a difference that no event announced: subscribe anew. */
+    /* A list showed a difference that no event announced: subscribe again. */
     void (*reconnect)(void *userdata);
-    /* The state or what is known has changed. */
+    /* The state, or a fact about Docker, has changed. */
     void (*changed)(void *userdata);
     void *userdata;
 } TrackerSink;
 
-/* catalog: not owned. */
+/* catalog: not owned. 0 or -ENOMEM. */
 int tracker_new(Tracker **ret, Catalog *catalog, uint64_t grace_us, const TrackerSink *sink);
 Tracker *tracker_free(Tracker *tracker);
 DEFINE_CLEANUP(Tracker, tracker_free)
 
-/* For how long containers stay registered while Docker is away. */
+/* grace_us: how long containers stay registered while Docker is away. */
 void tracker_set_grace(Tracker *tracker, uint64_t grace_us);
 
-/* What Docker's session reports. */
+/* The following functions pass on the reports of Docker's session. */
 void tracker_connected(Tracker *tracker);
 void tracker_lost(Tracker *tracker, const char *why, uint64_t now_us);
-void tracker_disconnected(Tracker *tracker); /* on purpose: another session follows */
+void tracker_disconnected(Tracker *tracker); /* the agent has ended the session, and another one follows */
 void tracker_list_begin(Tracker *tracker);
-void tracker_listed(Tracker *tracker, Container *container); /* takes it */
+void tracker_listed(Tracker *tracker, Container *container); /* takes the container */
 void tracker_list_end(Tracker *tracker, bool complete, uint64_t now_us);
 void tracker_event(Tracker *tracker, const DockerEvent *event, uint64_t now_us);
-/* As DockerHandlers' inspected. */
+/* Arguments as for DockerHandlers' inspected. */
 void tracker_inspected(Tracker *tracker, const char *id, uint64_t ticket, Container *container, int error,
                        uint64_t now_us);
 
-/* The answers of probes may be all that writing waits for. */
+/* A probe has been answered, which may end the publisher's wait. */
 void tracker_probed(Tracker *tracker);
 
-/* Does what is due. Returns when to call again at the latest, 0: never; every call above may change it. Afterwards the
- * catalog may have new questions. */
+/* Does the due work. Returns the time of the next call at the latest; 0: never. Every call above may change this
+ * time. Afterwards the catalog may have new questions. */
 uint64_t tracker_run(Tracker *tracker, uint64_t now_us);
 
 TrackerState tracker_state(const Tracker *tracker);
 /* Why Docker is away, or NULL. Valid until the next call. */
 const char *tracker_why(const Tracker *tracker);
-bool tracker_has_listed(const Tracker *tracker); /* ever */
-/* Has each container of the first list been inspected, or failed once, and has each port been probed once, or the time
- * for the probes ended? */
+bool tracker_has_listed(const Tracker *tracker); /* has a complete list come since the start? */
+/* Has each container of the first list been inspected, or has its inspect failed once? And has each port been probed
+ * once, or has the time for the probes ended? */
 bool tracker_knows_wishes(const Tracker *tracker, uint64_t now_us);
-/* Is a key that no container wants an orphan? True when each container of the first list has been inspected, or
- * --docker-grace has passed since all were tried. Without an address (has_address), no value is known, and no key is an
+/* Is an unwanted key an orphan? True if each container of the first list has been inspected, or if --docker-grace
+ * has passed since each inspect was tried. has_address: without an address no value is known, so no key is an
  * orphan. */
 bool tracker_knows_orphans(const Tracker *tracker, bool has_address, uint64_t now_us);
