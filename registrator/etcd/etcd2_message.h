@@ -46,8 +46,8 @@ char *etcd2_build_form(const Etcd2Put *put);
 
 /* *ret_message belongs to the JSON, or is "". */
 Etcd2Error etcd2_parse_error(const cJSON *json, long status, const char **ret_message);
-/* Finds the node's modifiedIndex in the body of a good answer, without parsing the JSON: a parse would cost a tenth of
- * a refresh. Returns 0 if there is none. */
+/* Finds the node's modifiedIndex in the body of a good answer, without parsing the JSON: a parse would cost a tenth
+ * of a refresh. Returns 0 if the body has no index. */
 uint64_t etcd2_find_index(const char *body);
 /* Returns 0, or -EBADMSG if the answer has no node. The node's value belongs to the JSON. */
 int etcd2_parse_node(const cJSON *json, Etcd2Node *ret);

@@ -6,29 +6,30 @@
 #include <string.h>
 
 enum {
-    APPLY_BYTES_MAX = 1024 * 1024, /* of one transaction; etcd's limit is 1.5 MiB */
+    APPLY_BYTES_MAX = 1024 * 1024, /* bytes of one transaction; etcd's limit is 1.5 MiB */
     HEARTBEAT_TIMEOUT_MS_MAX = 5000,
-    /* Transactions for one slice, before it is left for the next time: another writer changes the keys each time. */
+    /* Transactions for one slice. After so many, another writer changes the keys each time, and the slice waits for
+     * the next batch. */
     ROUNDS_MAX = 8,
 };
 
-/* Applying: in slices, as many operations as etcd takes at once. A slice is written if each of its keys is as it is
- * known to be. If one is not, the answer shows all of them, and the next transaction goes by that. If etcd refuses a
- * slice for one of its keys, smaller slices find out which, so that one bad key stops no other. */
+/* Applying writes in slices of as many operations as etcd accepts at once. A transaction writes a slice only if each
+ * key is as known. Otherwise the answer shows all keys of the slice, and the next transaction uses these facts. If
+ * etcd refuses a slice because of one key, smaller slices find the key, so that one bad key stops no other key. */
 
 typedef struct ApplyJob {
     Etcd3Job call;
     StoreOp *ops;
     size_t n;
-    StoreOp *slice[STORE_BATCH_MAX]; /* of what has no outcome yet */
+    StoreOp *slice[STORE_BATCH_MAX]; /* operations without an outcome */
     size_t count, slice_max;
-    unsigned rounds; /* of this slice, without any outcome */
+    unsigned rounds; /* transactions of this slice without any outcome */
     bool clone;
 } ApplyJob;
 
 static void apply_next(ApplyJob *apply);
 
-/* Nothing is ever written without a lease. */
+/* The store writes nothing without a lease. */
 static void finish_unopened(StoreJob *job)
 {
     store_job_finish(job, STORE_UNREACHABLE, "etcd has not been asked for the lease yet");
@@ -170,17 +171,18 @@ static int etcd3_heartbeat(Store *store, StoreDoneFn done, void *userdata)
     return 0;
 }
 
-/* Audit */
+/* Resync */
 
-/* Which keys hang on the lease, then their mod revisions, then the values of those keys that are not as known. If nothing
- * has been written to etcd since a resync that found each key as known, the first answer is enough. */
+/* Reads the keys under the lease, then their mod revisions, then the values of the keys with an unknown mod
+ * revision. If etcd's data has not changed since a resync that found each key as known, the first answer is
+ * sufficient. */
 typedef struct AuditJob {
     Etcd3Job call;
     StoreKnownFn known;
     Etcd3Lease lease;
-    size_t n_changed; /* these come first in lease.keys, once the revisions are read */
+    size_t n_changed; /* changed keys come first in lease.keys, once the revisions have been read */
     size_t position, count;
-    bool values; /* the second pass */
+    bool values; /* the second pass, which reads values */
 } AuditJob;
 
 static void audit_read(AuditJob *audit);
@@ -213,7 +215,7 @@ static void on_audit_read(Etcd3Job *job, const cJSON *json)
     for (size_t i = 0; i < audit->count; i++) {
         Etcd3Key *key = &audit->lease.keys[audit->position + i];
 
-        free(key->value); /* of the first pass: empty */
+        free(key->value); /* of the first pass, and empty */
         key->value = NULL;
     }
     if (etcd3_parse_ranges(json, audit->lease.keys + audit->position, audit->count) < 0) {
@@ -265,7 +267,7 @@ static void audit_finish(AuditJob *audit)
     for (size_t i = 0; i < audit->lease.n_keys; i++) {
         Etcd3Key *key = &audit->lease.keys[i];
         bool changed = i < audit->n_changed;
-        /* Gone, or another owner's by now. */
+        /* Drops a key that is absent now, or that another owner has. */
         if (changed && (!key->value || key->lease != audit->lease.id))
             continue;
         job->keys[job->n_keys++] =

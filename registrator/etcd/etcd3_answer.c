@@ -7,7 +7,7 @@
 
 GrpcCode etcd3_parse_error(const cJSON *json, const char **ret_message)
 {
-    /* Streaming calls wrap it; there, the code was called grpc_code once. */
+    /* Streaming calls wrap the error. In them, older versions call the code grpc_code. */
     const cJSON *wrapped = json_get(json, "error");
     const cJSON *error = cJSON_IsObject(wrapped) ? wrapped : json;
     const char *message = json_string(error, "message");
@@ -24,7 +24,7 @@ int64_t etcd3_parse_ttl(const cJSON *json)
     return json_int64(result ? result : json, "TTL", 0);
 }
 
-/* *ret is NULL when the text holds a NUL: no key or value of ours does. */
+/* *ret is NULL if the text contains a NUL, which no key or value of this agent does. */
 static int decode_text(char **ret, const char *base64)
 {
     CLEANUP_FREE char *text = NULL;
@@ -37,7 +37,8 @@ static int decode_text(char **ret, const char *base64)
     return 0;
 }
 
-/* etcd's revision at the answer. Keys that a transaction writes have it as their mod revision. */
+/* etcd's revision at the time of the answer. It is also the mod revision of the keys that the transaction has
+ * written. */
 static uint64_t parse_revision(const cJSON *json)
 {
     return (uint64_t)json_int64(json_get(json, "header"), "revision", 0);
@@ -71,7 +72,7 @@ int etcd3_parse_time_to_live(const cJSON *json, Etcd3Lease *lease)
     return 0;
 }
 
-/* The array of a transaction's answers, NULL unless there are n of them. */
+/* The array of a transaction's answers; NULL unless it has n of them. */
 static const cJSON *parse_responses(const cJSON *json, size_t n)
 {
     const cJSON *responses = json_get(json, "responses");
@@ -183,8 +184,8 @@ static int op_peeked(StoreOp *op, const cJSON *kv, const Etcd3Ours *ours, char *
     return 0;
 }
 
-/* What the key holds, the transaction having written nothing. STORE_OP_FAILED stays: the next transaction, with what
- * is known now, may write it. */
+/* Stores the key's state, after a transaction that has written nothing. The outcome stays STORE_OP_FAILED if the
+ * next transaction may write the key with this knowledge. */
 static int op_found(StoreOp *op, const cJSON *kv, const Etcd3Ours *ours, bool *clone)
 {
     CLEANUP_FREE char *value = NULL;
@@ -216,7 +217,7 @@ static int op_found(StoreOp *op, const cJSON *kv, const Etcd3Ours *ours, bool *c
         if (under_lease && value && op->value && strcmp(value, op->value) == 0) {
             op->outcome = STORE_OP_DONE;
         } else if (!under_lease && op->verb == STORE_ENSURE) {
-            /* It may have the wanted value, but hangs on another lease: written whatever its value is. */
+            /* The key may have the wanted value, but belongs to another lease. Write it whatever its value is. */
             op->verb = STORE_REPLACE;
             op->revision = revision;
         }

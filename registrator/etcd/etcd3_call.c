@@ -7,8 +7,8 @@
 #include <string.h>
 
 enum {
-    /* The list of the keys under a lease comes whole: a host's keys are 8 MiB at most, and a third more in base64.
-     * Values are read in slices, which become smaller if an answer is too long. */
+    /* The list of the keys under a lease comes in one answer. A host's keys have at most 8 MiB, and base64 adds a
+     * third. Values are read in slices, which become smaller if an answer is too long. */
     ANSWER_MAX = 16 * 1024 * 1024,
 };
 
@@ -22,7 +22,7 @@ int etcd3_attach(Store *store)
     if (!etcd3)
         return -ENOMEM;
     TAILQ_INIT(&etcd3->waiting);
-    /* A store that has not been opened yet passes on what it would have moved. */
+    /* A store that has never been opened passes on the lease of the store before it. */
     if (previous)
         etcd3->previous_lease = previous->etcd3->lease != 0 ? previous->etcd3->lease : previous->etcd3->previous_lease;
     store->etcd3 = etcd3;
@@ -46,7 +46,7 @@ void etcd3_detach(Store *store)
     free(etcd3);
 }
 
-/* Errors, as sentences */
+/* Errors as sentences. */
 
 StoreStatus etcd3_judge(GrpcCode code, const char *message)
 {
@@ -95,7 +95,7 @@ void etcd3_finish_code(StoreJob *job, GrpcCode code, const char *message)
                      store_excerpt(message, excerpt, sizeof(excerpt)), remedy_for(code, message));
 }
 
-/* An answer that is not the API's. */
+/* Finishes the job after an answer that is not the API's. */
 static void finish_with_status(StoreJob *job, const HttpResult *result)
 {
     const char *endpoint = etcd_endpoint(job->store->etcd);
@@ -138,14 +138,14 @@ void etcd3_finish_clone(Etcd3Job *job)
                      "Another host writes keys under the same lease (a cloned machine image?): taking another lease");
 }
 
-/* Calls, with a token where there is a user */
+/* Calls, with a token if the settings name a user. */
 
 static bool version_is_33(const Store *store)
 {
     return store->version.major == 3 && store->version.minor <= 3;
 }
 
-/* 3.3 has another prefix, and two of the lease's calls elsewhere. 3.4 still answers all of them. */
+/* 3.3 has another prefix, and other paths for two of the lease's calls. 3.4 still answers all of them. */
 static int build_path(const Store *store, const char *call, char *buffer, size_t size)
 {
     const char *prefix = "/v3/";
@@ -168,7 +168,7 @@ static bool token_is_wrong(GrpcCode code, const char *message)
            strstr(message, "revision of auth store is old") || strstr(message, "revision in header is old");
 }
 
-/* True: the call goes out again, with a new token. */
+/* Returns true if the call is sent again with a new token. */
 static bool call_renew_token(Etcd3Job *job, GrpcCode code, const char *message)
 {
     Store *store = job->job.store;
@@ -177,7 +177,7 @@ static bool call_renew_token(Etcd3Job *job, GrpcCode code, const char *message)
     if (!store->user || job->token_renewed || !token_is_wrong(code, message))
         return false;
     job->token_renewed = true;
-    /* Another call may have noticed before. */
+    /* Another call may have dropped the token already. */
     if (job->token_generation == etcd3->token_generation)
         etcd3_drop_token(etcd3);
     call_send(job);
@@ -202,7 +202,7 @@ static void on_call_answer(StoreJob *store_job, const HttpResult *result)
     if (code != GRPC_OK) {
         if (call_renew_token(job, code, message) || (job->on_error && job->on_error(job, code, message)))
             return;
-        /* 3.6 answers so where there is no such call. */
+        /* 3.6 gives this answer if it does not have the call. */
         if (code == GRPC_NOT_FOUND && strcmp(message, "Not Found") == 0)
             finish_with_status(store_job, result);
         else
@@ -256,7 +256,7 @@ void etcd3_call(Etcd3Job *job, const char *call, char *body, Etcd3AnswerFn on_an
         etcd3_finish_memory(job);
 }
 
-/* The token is asked for once, however many calls wait for it. */
+/* The store asks for one token, for all calls that wait. */
 
 static void call_wait_for_token(Etcd3Job *job)
 {
@@ -308,7 +308,7 @@ static void on_token(void *userdata, const HttpResult *result)
         (void)json_parse(&json, result->body, result->body_size);
     GrpcCode code = etcd3_parse_error(json, &message);
     const char *token = json_string(json, "token");
-    /* A user that etcd does not ask for is no reason to stop. */
+    /* If etcd needs no user, the agent continues without a token. */
     if (token || strstr(message, "authentication is not enabled")) {
         store_count(store, STORE_OPERATION_AUTH, STORE_OK);
         token_set(store, token);
@@ -356,7 +356,7 @@ void etcd3_call_clear(StoreJob *job)
     free(((Etcd3Job *)job)->body);
 }
 
-/* What the verbs share */
+/* Shared by the verbs. */
 
 StoreWriter etcd3_writer(const Store *store, const char *key, const char *value)
 {

@@ -1,5 +1,5 @@
-/* One call of etcd's v3 JSON gateway, with its path, its token, and its errors as sentences. The verbs of etcd3.c and the
- * opening in etcd3_open.c consist of such calls. */
+/* One call of etcd's v3 JSON gateway, with its path, its token, and its errors as sentences. The verbs in etcd3.c
+ * and the opening in etcd3_open.c consist of such calls. */
 #pragma once
 
 #include "etcd/etcd3_message.h"
@@ -9,26 +9,27 @@ typedef struct Etcd3Job Etcd3Job;
 
 struct Etcd3 {
     int64_t lease; /* 0: not opened yet */
-    int64_t previous_lease; /* of StoreConfig.previous; 0: none */
-    int64_t lease_before; /* the last opening; 0: there was none */
-    uint64_t audited; /* etcd's revision at which a resync found each key as known; 0: none did */
-    bool lease_ended; /* etcd has said so since the last opening */
-    int64_t others[LEASES]; /* a dry run: further leases whose keys count as ours; 0: none */
+    int64_t previous_lease; /* the lease of StoreConfig.previous; 0: none */
+    int64_t lease_before; /* the lease of the last opening; 0: no opening before */
+    uint64_t audited; /* etcd's revision of the last resync that found each key as known; 0: no such resync */
+    bool lease_ended; /* since the last opening, etcd has answered that the lease has ended */
+    int64_t others[LEASES]; /* in a dry run, other leases whose keys count as ours; 0: none */
     bool clone_logged;
-    bool is_shared; /* a clone writes under the leases of the first pair */
-    size_t ops_max; /* learnt since the opening began: etcd's --max-txn-ops may be lower; 0: etcd has refused none */
+    bool is_shared; /* a cloned host writes under the leases of the first pair */
+    /* the operations of one transaction, learnt since the opening began, because etcd's --max-txn-ops may be lower
+     * than the default; 0: etcd has refused no transaction */
+    size_t ops_max;
 
-    /* The token that stands for the user. */
-    char *token; /* NULL: none, or none is wanted */
-    bool token_known; /* also that etcd wants none */
+    char *token; /* the user's; NULL: no token yet, or etcd needs none */
+    bool token_known; /* true as well if etcd needs no token */
     unsigned token_generation; /* counts the tokens */
     EtcdRequest *token_request;
-    TAILQ_HEAD(, Etcd3Job) waiting; /* for the token */
+    TAILQ_HEAD(, Etcd3Job) waiting; /* calls that wait for the token */
 };
 
 /* json: the whole answer, an object. */
 typedef void (*Etcd3AnswerFn)(Etcd3Job *job, const cJSON *json);
-/* An error that etcd answered with. False: the job ends with the error. */
+/* Handles an error from etcd. Returns false if the job should end with the error. */
 typedef bool (*Etcd3ErrorFn)(Etcd3Job *job, GrpcCode code, const char *message);
 
 struct Etcd3Job {
@@ -38,35 +39,36 @@ struct Etcd3Job {
     uint64_t timeout_ms;
     Etcd3AnswerFn on_answer;
     Etcd3ErrorFn on_error; /* or NULL */
-    bool waits_for_token; /* linked in the list of those */
+    bool waits_for_token; /* the list `waiting` has the job */
     TAILQ_ENTRY(Etcd3Job) waiting;
-    bool token_renewed; /* a call renews the token once */
-    unsigned token_generation; /* of the token that the call was sent with */
+    bool token_renewed; /* the call has renewed the token, which it does once */
+    unsigned token_generation; /* the generation of the token that the call was sent with */
 };
 
-/* Takes body. NULL: there was no memory for the body. on_error may be NULL. */
+/* Sends a call. Takes body, which may be NULL without memory. on_error may be NULL. */
 void etcd3_call(Etcd3Job *job, const char *call, char *body, Etcd3AnswerFn on_answer, Etcd3ErrorFn on_error);
-/* The clear function of a job, or a part of such a function. */
+/* The clear function of a job, or a part of that function. */
 void etcd3_call_clear(StoreJob *job);
 
-/* Ends of a job. */
+/* The ends of a job. */
 void etcd3_finish_code(StoreJob *job, GrpcCode code, const char *message);
 void etcd3_finish_memory(Etcd3Job *job);
 void etcd3_finish_nonsense(Etcd3Job *job);
-/* Another host writes under our lease. The next opening takes another lease. */
+/* Another host writes under our lease, so the next opening takes another lease. */
 void etcd3_finish_clone(Etcd3Job *job);
 
 StoreStatus etcd3_judge(GrpcCode code, const char *message);
 StoreWriter etcd3_writer(const Store *store, const char *key, const char *value);
 bool etcd3_lease_is_gone(GrpcCode code, const char *message);
-/* How many operations etcd takes in one transaction, as far as the agent has learnt. */
+/* The number of operations in one transaction that etcd accepts, as far as the agent has learnt. */
 size_t etcd3_ops_max(const Store *store);
-/* Does the error say that `count` operations, or their answer, were too many? Then the next transaction has fewer. */
+/* Does the error mean that `count` operations, or their answer, were too many? Then the next transaction has fewer
+ * operations. */
 bool etcd3_learn_ops_max(Store *store, const char *message, size_t count);
-/* How many of the n keys from position on go into one request. */
+/* The number of keys, from position on, that go into one request. */
 size_t etcd3_slice(const Store *store, size_t position, size_t n);
 
-/* The backend's functions that etcd3.c does not have. */
+/* The backend's functions that other files have. */
 int etcd3_attach(Store *store);
 void etcd3_detach(Store *store);
 int etcd3_open(Store *store, StoreKeysFn done, void *userdata);

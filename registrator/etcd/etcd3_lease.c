@@ -60,7 +60,7 @@ LeaseKind etcd3_lease_kind(const Etcd3Lease *lease, int64_t wanted_ttl_s)
     return in_use ? LEASE_IN_USE_OTHER_TTL : LEASE_UNUSED_OTHER_TTL;
 }
 
-/* Keys that hang on a lease of the second pair stay there after the clone has gone. */
+/* The keys under a lease of the second pair stay there after the clone has gone. */
 static bool prefers_address(const Etcd3Lease *leases)
 {
     const Etcd3Lease *a = &leases[LEASE_ADDRESS_A], *b = &leases[LEASE_ADDRESS_B];

@@ -7,14 +7,14 @@
 
 enum { ATTEMPTS_MAX = 5 };
 
-/* Opening: look at each lease that may hold keys of this host (timetolive), read those keys (txn), choose a lease
- * (etcd3_lease.h), renew or grant it, and move the keys of the other leases to it. If etcd shows that something has
- * changed in between, the opening begins again. */
+/* Opening: reads each lease that may hold keys of this host (timetolive), reads those keys (txn), chooses a lease
+ * (etcd3_lease.h), renews or grants it, and moves the keys of the other leases to it. If etcd shows a change in
+ * between, the opening begins again. */
 typedef struct OpenJob {
     Etcd3Job call;
     Etcd3Lease leases[LEASES];
-    size_t at; /* the lease that is looked at, read or left, */
-    size_t position, count; /* and those of its keys that the request names */
+    size_t at; /* the index of the lease that is being read or left */
+    size_t position, count; /* the keys of that lease that the present request names */
     LeaseChoice choice;
     unsigned attempts;
 } OpenJob;
@@ -58,7 +58,7 @@ static void open_start(OpenJob *open)
     open_look(open);
 }
 
-/* Looking at the leases */
+/* Reading the leases */
 
 static void on_looked(Etcd3Job *job, const cJSON *json)
 {
@@ -130,7 +130,7 @@ static void open_read(OpenJob *open)
 
 /* Choosing a lease */
 
-/* Drops the keys that have left the lease, and notes whether another host wrote one of the others. */
+/* Drops the keys that have left the lease, and notes whether another host has written one of the remaining keys. */
 static void lease_sift(const Store *store, Etcd3Lease *lease)
 {
     size_t kept = 0;
@@ -150,7 +150,7 @@ static void lease_sift(const Store *store, Etcd3Lease *lease)
     lease->n_keys = kept;
 }
 
-/* Only this host's keys of a shared lease count, and move. A key without an address may be the other host's. */
+/* Of a shared lease, only this host's keys count and move. A key without an address may be the other host's. */
 static bool key_is_ours(OpenJob *open, const Etcd3Lease *lease, const Etcd3Key *key)
 {
     return !lease->is_shared || etcd3_writer(open_store(open), key->key, key->value) == STORE_WRITER_THIS;
@@ -196,7 +196,7 @@ static void open_finish(OpenJob *open)
     store_job_finish_ok(job);
 }
 
-/* A dry run moves nothing: the keys of each lease of this host count as the host's own. */
+/* A dry run moves no key: the keys under each lease of this host count as the host's own. */
 static void open_only_look(OpenJob *open)
 {
     Etcd3 *etcd3 = open_store(open)->etcd3;
@@ -224,7 +224,7 @@ static void on_kept(Etcd3Job *job, const cJSON *json)
         open_begin_moves(open);
 }
 
-/* The lease must live while keys move to it. */
+/* The lease must not expire while keys move to it. */
 static void open_keep(OpenJob *open)
 {
     etcd3_call(&open->call, "lease/keepalive", etcd3_build_lease(open_target(open)->id), on_kept, NULL);
@@ -239,8 +239,8 @@ static void on_raised_revoked(Etcd3Job *job, const cJSON *json)
     open_keep(open);
 }
 
-/* etcd raises a TTL that is shorter than its elections take. If it has raised the TTL of the pair's other lease to the
- * same number, that lease stays, and its keys do not move. */
+/* etcd raises a TTL that is shorter than its elections. If it has raised the TTL of the pair's other lease to the
+ * same number, the other lease stays, and its keys do not move. */
 static bool open_prefers_raised(OpenJob *open, int64_t granted_ttl_s)
 {
     const Etcd3Lease *other = &open->leases[open->choice.slot ^ 1];
@@ -316,7 +316,7 @@ static void open_choose(OpenJob *open)
         lease_sift(store, &open->leases[i]);
     if (store->etcd3->is_shared)
         open->leases[LEASE_PLAIN_A].is_shared = open->leases[LEASE_PLAIN_B].is_shared = true;
-    /* This agent's own lease, even if the address has changed along with the settings. */
+    /* LEASE_PREVIOUS is this agent's own lease, even if the address has changed together with the settings. */
     open->leases[LEASE_PREVIOUS].is_shared = false;
     open_tell_clone(open);
     open->choice = etcd3_lease_choose(open->leases, (int64_t)store->config.ttl_s);
@@ -379,7 +379,7 @@ static bool on_left_error(Etcd3Job *job, GrpcCode code, const char *message)
     return true;
 }
 
-/* A lease that other hosts use, or that had no key of ours, is left to its TTL. */
+/* If other hosts use the lease, or if it had no key of ours, the lease stays until its TTL ends. */
 static void open_leave_lease(OpenJob *open)
 {
     const Etcd3Lease *lease = &open->leases[open->at];
@@ -390,7 +390,7 @@ static void open_leave_lease(OpenJob *open)
         etcd3_call(&open->call, "lease/revoke", etcd3_build_lease(lease->id), on_left, on_left_error);
 }
 
-/* Up to one request's keys of ours in a row. */
+/* Finds the next of our keys in a row, at most one request's worth. */
 static void open_find_keys(OpenJob *open)
 {
     const Etcd3Lease *lease = &open->leases[open->at];
@@ -426,8 +426,8 @@ static void open_move(OpenJob *open)
                    on_moved, on_move_error);
 }
 
-/* After an etcd has lost its data, all agents open at the same time. The lease has ended, and since the last opening no
- * other lease has had keys of this host, so that a grant is all that is needed. */
+/* After etcd has lost its data, all agents open at the same time. If the lease has ended, and if no other lease has
+ * had keys of this host since the last opening, a grant is sufficient. */
 static bool open_grants_again(OpenJob *open)
 {
     const Etcd3 *etcd3 = open_store(open)->etcd3;

@@ -7,10 +7,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Each value is base64, a number or one of our names, so that nothing needs escaping. A tree of cJSON nodes would take
+/* Each value is base64, a number or a fixed name, so the JSON needs no escaping. A tree of cJSON nodes would take
  * twenty allocations for each operation. */
 
-/* Writes the operation for one of the items. */
+/* Writes the operation for item i. */
 typedef void (*PutOp)(FILE *out, const void *items, size_t i, int64_t lease);
 
 static char *build_txn(PutOp success, const void *items, size_t n, int64_t lease)
@@ -85,10 +85,11 @@ static void put_value_differs(FILE *out, const char *key, const char *value)
 
 bool etcd3_op_writes(const StoreOp *op)
 {
-    return op->verb != STORE_PEEK && op->verb != STORE_REFRESH; /* with v3, the lease alone is renewed */
+    return op->verb != STORE_PEEK && op->verb != STORE_REFRESH; /* with v3, only the lease is renewed */
 }
 
-/* A key that may hold the wanted value already is not written again: that would wake its watchers. */
+/* Is the key possibly as wanted already? Then the transaction does not write it again, because a write wakes
+ * watchers. */
 static bool op_may_be_as_wanted(const StoreOp *op)
 {
     return op->verb == STORE_ENSURE && op->known > 0 && (!op->previous || strcmp(op->previous, op->value) == 0);
@@ -152,7 +153,7 @@ size_t etcd3_op_size(const StoreOp *op)
 {
     size_t key = strlen(op->key), value = op->value ? strlen(op->value) : 0;
 
-    /* Two comparisons, the operation, and the question for what is there instead. */
+    /* Two comparisons, the operation, and the read of the key if a comparison fails. */
     return 256 + 4 * key + 2 * value;
 }
 
@@ -198,7 +199,7 @@ char *etcd3_build_move(const Etcd3Key *keys, size_t n, int64_t to)
     return build_txn(put_move, keys, n, to);
 }
 
-/* User and password are anybody's text: this one is cJSON's. */
+/* User and password may contain any character, so cJSON writes this body. */
 char *etcd3_build_authenticate(const char *user, const char *password)
 {
     CLEANUP_JSON cJSON *json = cJSON_CreateObject();

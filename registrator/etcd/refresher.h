@@ -12,8 +12,8 @@ typedef struct Refresher Refresher;
 
 typedef struct RefresherHandlers {
     size_t (*count)(void *userdata); /* returns the number of keys to refresh */
-    /* Refreshes the key with the oldest refresh. Returns false if there is none, or no free slot. A later tick or
-     * refresher_send() tries again. */
+    /* Refreshes the key with the oldest refresh. Returns false if no key is refreshed, or if no slot is free. A
+     * later tick or refresher_send() tries again. */
     bool (*send)(void *userdata);
 } RefresherHandlers;
 

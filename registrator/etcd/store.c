@@ -27,8 +27,8 @@ static bool is_at_least(const EtcdVersion *version, unsigned major, unsigned min
     return version->major > major || (version->major == major && version->minor >= minor);
 }
 
-/* A new cluster says 3.0 until its leader has compared the members, for about 4 s. Members are upgraded by one minor version
- * at a time, so no other cluster with a member of 3.3 or newer says so. */
+/* A new cluster reports 3.0 until its leader has compared the members, for about 4 s. Members are upgraded by one
+ * minor version at a time, so no other cluster with a member of 3.3 or newer reports 3.0. */
 static bool is_undecided(const EtcdVersion *cluster, const EtcdVersion *server)
 {
     return cluster->major == 3 && cluster->minor == 0 && is_at_least(server, 3, 3);

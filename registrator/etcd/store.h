@@ -100,9 +100,8 @@ typedef struct StoreConfig {
     /* The store derives the lease's ID from identity and layout. */
     const char *identity; /* any text that identifies this host */
     const char *layout; /* the key template's literal prefix */
-    /* Returns the advertised address, or NULL if there is none. The lease's ID depends on the address too if another
-     * host has the same identity. The store asks after etcd has answered, because the route to etcd may decide the
-     * address. */
+    /* Returns the advertised address; NULL: not known. The lease's ID depends on the address too if another host has
+     * the same identity. The store asks after etcd has answered, because the route to etcd may decide the address. */
     const char *(*address)(void *userdata);
     /* An earlier store of this agent, whose keys move to the new lease; NULL: none. Only store_new() reads it. */
     const Store *previous;

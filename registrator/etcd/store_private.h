@@ -58,7 +58,7 @@ struct StoreJob {
     StoreOperation operation;
     bool asked; /* a request was sent, and the counters do not have its end yet */
     TAILQ_ENTRY(StoreJob) jobs;
-    bool is_finished; /* which of the two lists has it */
+    bool is_finished; /* which of the store's two job lists has the job */
     StoreDoneFn done; /* either this */
     StoreKeysFn keys_done; /* or this */
     void *userdata;
