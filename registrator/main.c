@@ -29,7 +29,7 @@ static void print_help(void)
            "See registrator(8) and registrator.conf(5).\n");
 }
 
-/* What is wrong now may be right when the agent runs: said, and no error. */
+/* Only warns: an address that is missing now may exist when the agent runs. */
 static void check_advertised(const char *advertise)
 {
     CLEANUP(interfaces_clear) Interfaces interfaces = { 0 };
@@ -45,7 +45,7 @@ static int run_agent(Settings *settings, int argc, char **argv, bool dry_run)
     CLEANUP(agent_free_p) Agent *agent = NULL;
     int r;
 
-    /* A peer that hangs up, or a log that nobody reads any more, is an error of a write and no reason to end. */
+    /* A peer that hangs up, or a closed log, is then an error of write(), and does not end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
     r = agent_new(&agent, settings, argc, argv, dry_run);
 

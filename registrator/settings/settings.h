@@ -55,10 +55,10 @@ typedef enum SettingsAction {
 
 /* Reads argv, the environment and the file. Returns 0, -EINVAL or -ENOMEM. After -EINVAL, *ret_error is one line,
  * malloc'd. The line names the error and the option, variable, or file and line. After -ENOMEM, *ret_error is NULL.
- * With SETTINGS_HELP and SETTINGS_VERSION, nothing else is read, and *ret is NULL. *ret_first_operand is the index in
- * argv of the first operand, or argc if there is none. The first operand is a subcommand. For a subcommand, the files
- * that the settings name are not opened, because its user may have no right to read them. The caller may read the same
- * argv again (SIGHUP). */
+ * With SETTINGS_HELP and SETTINGS_VERSION, nothing else is read, and *ret is NULL. *ret_first_operand is the index
+ * in argv of the first operand, or argc without operands. The first operand is a subcommand. For a subcommand, the
+ * files that the settings name are not opened, because its user may have no right to read them. The caller may read
+ * the same argv again (SIGHUP). */
 int settings_load(Settings **ret, int argc, char **argv, SettingsAction *ret_action, int *ret_first_operand,
                   char **ret_error);
 /* Reads the password for etcd, for a subcommand that asks etcd. *ret is malloc'd, or NULL if no password is set.

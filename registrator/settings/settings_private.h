@@ -63,6 +63,6 @@ int settings_complete(Loader *loader, bool agent);
 int settings_check_together(Loader *loader);
 /* Checks that the files which the settings name can be read. Reads the password. */
 int settings_check_files(Loader *loader);
-/* Opens a file that a setting names. Refuses pipes, because a reader of a pipe would wait for its writer and block the
+/* Opens a file that a setting names. Refuses pipes, because opening a pipe would wait for its writer and block the
  * loop. Returns a descriptor, or -1 with the reason in *ret_why and errno. */
 int settings_open_file(const char *path, const char **ret_why);
