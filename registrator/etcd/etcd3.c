@@ -176,99 +176,99 @@ static int etcd3_heartbeat(Store *store, StoreDoneFn done, void *userdata)
 /* Reads the keys under the lease, then their mod revisions, then the values of the keys with an unknown mod
  * revision. If etcd's data has not changed since a resync that found each key as known, the first answer is
  * sufficient. */
-typedef struct AuditJob {
+typedef struct ResyncJob {
     Etcd3Job call;
     StoreKnownFn known;
     Etcd3Lease lease;
     size_t n_changed; /* changed keys come first in lease.keys, once the revisions have been read */
     size_t position, count;
     bool values; /* the second pass, which reads values */
-} AuditJob;
+} ResyncJob;
 
-static void audit_read(AuditJob *audit);
+static void resync_read(ResyncJob *resync);
 
-static void clear_audit(StoreJob *job)
+static void clear_resync(StoreJob *job)
 {
-    etcd3_lease_clear_keys(&((AuditJob *)job)->lease);
+    etcd3_lease_clear_keys(&((ResyncJob *)job)->lease);
     etcd3_call_clear(job);
 }
 
-static void audit_sort(AuditJob *audit)
+static void resync_sort(ResyncJob *resync)
 {
-    Etcd3Lease *lease = &audit->lease;
+    Etcd3Lease *lease = &resync->lease;
 
     for (size_t i = 0; i < lease->n_keys; i++) {
         Etcd3Key key = lease->keys[i];
 
         if (key.revision > 0 && key.lease == lease->id &&
-            audit->known(audit->call.job.userdata, key.key) == key.revision)
+            resync->known(resync->call.job.userdata, key.key) == key.revision)
             continue;
-        lease->keys[i] = lease->keys[audit->n_changed];
-        lease->keys[audit->n_changed++] = key;
+        lease->keys[i] = lease->keys[resync->n_changed];
+        lease->keys[resync->n_changed++] = key;
     }
 }
 
-static void on_audit_read(Etcd3Job *job, const cJSON *json)
+static void on_resync_read(Etcd3Job *job, const cJSON *json)
 {
-    AuditJob *audit = (AuditJob *)job;
+    ResyncJob *resync = (ResyncJob *)job;
 
-    for (size_t i = 0; i < audit->count; i++) {
-        Etcd3Key *key = &audit->lease.keys[audit->position + i];
+    for (size_t i = 0; i < resync->count; i++) {
+        Etcd3Key *key = &resync->lease.keys[resync->position + i];
 
         free(key->value); /* of the first pass, and empty */
         key->value = NULL;
     }
-    if (etcd3_parse_ranges(json, audit->lease.keys + audit->position, audit->count) < 0) {
+    if (etcd3_parse_ranges(json, resync->lease.keys + resync->position, resync->count) < 0) {
         etcd3_finish_nonsense(job);
         return;
     }
-    audit->position += audit->count;
-    audit_read(audit);
+    resync->position += resync->count;
+    resync_read(resync);
 }
 
-static bool on_audit_error(Etcd3Job *job, GrpcCode code, const char *message)
+static bool on_resync_error(Etcd3Job *job, GrpcCode code, const char *message)
 {
-    AuditJob *audit = (AuditJob *)job;
+    ResyncJob *resync = (ResyncJob *)job;
 
     (void)code;
-    if (!etcd3_learn_ops_max(job->job.store, message, audit->count))
+    if (!etcd3_learn_ops_max(job->job.store, message, resync->count))
         return false;
-    audit_read(audit);
+    resync_read(resync);
     return true;
 }
 
-static bool audit_finds_clone(const AuditJob *audit)
+static bool resync_finds_clone(const ResyncJob *resync)
 {
-    const Store *store = audit->call.job.store;
+    const Store *store = resync->call.job.store;
 
-    for (size_t i = 0; i < audit->n_changed; i++) {
-        const Etcd3Key *key = &audit->lease.keys[i];
-        if (key->value && key->lease == audit->lease.id &&
+    for (size_t i = 0; i < resync->n_changed; i++) {
+        const Etcd3Key *key = &resync->lease.keys[i];
+        if (key->value && key->lease == resync->lease.id &&
             etcd3_writer(store, key->key, key->value) == STORE_WRITER_OTHER)
             return true;
     }
     return false;
 }
 
-static void audit_finish(AuditJob *audit)
+static void resync_finish(ResyncJob *resync)
 {
-    StoreJob *job = &audit->call.job;
+    StoreJob *job = &resync->call.job;
 
-    if (audit_finds_clone(audit)) {
-        etcd3_finish_clone(&audit->call);
+    if (resync_finds_clone(resync)) {
+        etcd3_finish_clone(&resync->call);
         return;
     }
-    job->store->etcd3->audited = audit->n_changed == 0 ? audit->lease.revision : 0;
-    job->keys = calloc(audit->lease.n_keys > 0 ? audit->lease.n_keys : 1, sizeof(*job->keys));
+    job->store->etcd3->resynced = resync->n_changed == 0 ? resync->lease.revision : 0;
+    job->keys = calloc(resync->lease.n_keys > 0 ? resync->lease.n_keys : 1, sizeof(*job->keys));
     if (!job->keys) {
-        etcd3_finish_memory(&audit->call);
+        etcd3_finish_memory(&resync->call);
         return;
     }
-    for (size_t i = 0; i < audit->lease.n_keys; i++) {
-        Etcd3Key *key = &audit->lease.keys[i];
-        bool changed = i < audit->n_changed;
+    for (size_t i = 0; i < resync->lease.n_keys; i++) {
+        Etcd3Key *key = &resync->lease.keys[i];
+        bool changed = i < resync->n_changed;
         /* Drops a key that is absent now, or that another owner has. */
-        if (changed && (!key->value || key->lease != audit->lease.id))
+        if (changed && (!key->value || key->lease != resync->lease.id))
             continue;
         job->keys[job->n_keys++] =
             (StoreKey){ TAKE_PTR(key->key), changed ? TAKE_PTR(key->value) : NULL, key->revision };
@@ -276,75 +276,76 @@ static void audit_finish(AuditJob *audit)
     store_job_finish_ok(job);
 }
 
-static void audit_read(AuditJob *audit)
+static void resync_read(ResyncJob *resync)
 {
-    size_t n = audit->values ? audit->n_changed : audit->lease.n_keys;
+    size_t n = resync->values ? resync->n_changed : resync->lease.n_keys;
     const Etcd3Key *keys;
 
-    if (audit->position == n && !audit->values) {
-        audit_sort(audit);
-        audit->values = true;
-        audit->position = 0;
-        audit_read(audit);
+    if (resync->position == n && !resync->values) {
+        resync_sort(resync);
+        resync->values = true;
+        resync->position = 0;
+        resync_read(resync);
         return;
     }
-    if (audit->position == n) {
-        audit_finish(audit);
+    if (resync->position == n) {
+        resync_finish(resync);
         return;
     }
-    keys = &audit->lease.keys[audit->position];
-    audit->count = etcd3_slice(audit->call.job.store, audit->position, n);
-    etcd3_call(&audit->call, "kv/txn",
-               audit->values ? etcd3_build_ranges(keys, audit->count)
-                             : etcd3_build_ranges_without_values(keys, audit->count),
-               on_audit_read, on_audit_error);
+    keys = &resync->lease.keys[resync->position];
+    resync->count = etcd3_slice(resync->call.job.store, resync->position, n);
+    etcd3_call(&resync->call, "kv/txn",
+               resync->values ? etcd3_build_ranges(keys, resync->count)
+                              : etcd3_build_ranges_without_values(keys, resync->count),
+               on_resync_read, on_resync_error);
 }
 
-static bool audit_needs_no_read(AuditJob *audit)
+static bool resync_needs_no_read(ResyncJob *resync)
 {
-    Etcd3Lease *lease = &audit->lease;
-    void *userdata = audit->call.job.userdata;
+    Etcd3Lease *lease = &resync->lease;
+    void *userdata = resync->call.job.userdata;
 
-    if (lease->revision == 0 || lease->revision != audit->call.job.store->etcd3->audited)
+    if (lease->revision == 0 || lease->revision != resync->call.job.store->etcd3->resynced)
         return false;
     for (size_t i = 0; i < lease->n_keys; i++)
-        if (audit->known(userdata, lease->keys[i].key) == 0)
+        if (resync->known(userdata, lease->keys[i].key) == 0)
             return false;
     for (size_t i = 0; i < lease->n_keys; i++)
-        lease->keys[i].revision = audit->known(userdata, lease->keys[i].key);
+        lease->keys[i].revision = resync->known(userdata, lease->keys[i].key);
     return true;
 }
 
-static void on_audited(Etcd3Job *job, const cJSON *json)
+static void on_resync_listed(Etcd3Job *job, const cJSON *json)
 {
-    AuditJob *audit = (AuditJob *)job;
+    ResyncJob *resync = (ResyncJob *)job;
 
-    if (etcd3_parse_time_to_live(json, &audit->lease) < 0) {
+    if (etcd3_parse_time_to_live(json, &resync->lease) < 0) {
         etcd3_finish_nonsense(job);
         return;
     }
-    if (!etcd3_lease_exists(&audit->lease)) {
+    if (!etcd3_lease_exists(&resync->lease)) {
         etcd3_finish_code(&job->job, GRPC_NOT_FOUND, "requested lease not found");
         return;
     }
-    if (audit_needs_no_read(audit))
-        audit->position = audit->lease.n_keys;
-    audit_read(audit);
+    if (resync_needs_no_read(resync))
+        resync->position = resync->lease.n_keys;
+    resync_read(resync);
 }
 
-static int etcd3_audit(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata)
+static int etcd3_resync(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata)
 {
-    AuditJob *audit = store_job_new(store, STORE_OPERATION_AUDIT, sizeof(*audit), NULL, done, userdata);
+    ResyncJob *resync = store_job_new(store, STORE_OPERATION_RESYNC, sizeof(*resync), NULL, done, userdata);
 
-    if (!audit)
+    if (!resync)
         return -ENOMEM;
-    audit->call.job.clear = clear_audit;
-    audit->known = known;
-    audit->lease.id = store->etcd3->lease;
-    if (audit->lease.id == 0)
-        finish_unopened(&audit->call.job);
+    resync->call.job.clear = clear_resync;
+    resync->known = known;
+    resync->lease.id = store->etcd3->lease;
+    if (resync->lease.id == 0)
+        finish_unopened(&resync->call.job);
     else
-        etcd3_call(&audit->call, "lease/timetolive", etcd3_build_time_to_live(audit->lease.id), on_audited, NULL);
+        etcd3_call(&resync->call, "lease/timetolive", etcd3_build_time_to_live(resync->lease.id), on_resync_listed,
+                   NULL);
     return 0;
 }
 
@@ -380,7 +381,7 @@ const StoreBackend etcd3_backend = {
     .open = etcd3_open,
     .apply = etcd3_apply,
     .heartbeat = etcd3_heartbeat,
-    .audit = etcd3_audit,
+    .resync = etcd3_resync,
     .has_lease = etcd3_has_lease,
     .lease = etcd3_lease,
     .lease_changed = etcd3_lease_changed,

@@ -11,7 +11,7 @@ struct Etcd3 {
     int64_t lease; /* 0: not opened yet */
     int64_t previous_lease; /* the lease of StoreConfig.previous; 0: none */
     int64_t lease_before; /* the lease of the last opening; 0: no opening before */
-    uint64_t audited; /* etcd's revision of the last resync that found each key as known; 0: no such resync */
+    uint64_t resynced; /* etcd's revision of the last resync that found each key as known; 0: no such resync */
     bool lease_ended; /* since the last opening, etcd has answered that the lease has ended */
     int64_t others[LEASES]; /* in a dry run, other leases whose keys count as ours; 0: none */
     bool clone_logged;

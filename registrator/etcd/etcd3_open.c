@@ -460,7 +460,7 @@ int etcd3_open(Store *store, StoreKeysFn done, void *userdata)
         return -ENOMEM;
     open->call.job.clear = clear_open;
     etcd3->ops_max = 0;
-    etcd3->audited = 0;
+    etcd3->resynced = 0;
     open->leases[LEASE_PREVIOUS].id = etcd3->previous_lease;
     for (LeaseSlot slot = 0; slot < LEASES_DERIVED; slot++) {
         open->leases[slot].id = etcd3_lease_id(slot, config->identity, config->layout, address);

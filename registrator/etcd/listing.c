@@ -143,7 +143,7 @@ static void on_tree_done(void *userdata, StoreStatus status, const char *message
 
 static int start_v2(Listing *listing)
 {
-    TreeJob *job = store_job_new(listing->store, STORE_OPERATION_AUDIT, sizeof(*job), on_tree_done, NULL, listing);
+    TreeJob *job = store_job_new(listing->store, STORE_OPERATION_RESYNC, sizeof(*job), on_tree_done, NULL, listing);
 
     if (!job)
         return -ENOMEM;

@@ -108,7 +108,7 @@ static int ask_leases(Listing *listing)
     listing->next = listing->leases;
     while (listing->n_asked < LEASES_AT_ONCE && (listing->next || listing->n_asked == 0)) {
         LeaseJob *job =
-            store_job_new(listing->store, STORE_OPERATION_AUDIT, sizeof(*job), on_leases_done, NULL, listing);
+            store_job_new(listing->store, STORE_OPERATION_RESYNC, sizeof(*job), on_leases_done, NULL, listing);
 
         if (!job)
             return listing->n_asked > 0 ? 0 : -ENOMEM;
@@ -309,7 +309,7 @@ static void on_pages_done(void *userdata, StoreStatus status, const char *messag
 
 int listing_start_v3(Listing *listing)
 {
-    PageJob *job = store_job_new(listing->store, STORE_OPERATION_AUDIT, sizeof(*job), on_pages_done, NULL, listing);
+    PageJob *job = store_job_new(listing->store, STORE_OPERATION_RESYNC, sizeof(*job), on_pages_done, NULL, listing);
 
     if (!job)
         return -ENOMEM;

@@ -131,9 +131,9 @@ int store_heartbeat(Store *store, StoreDoneFn done, void *userdata)
     return store->backend->heartbeat(store, done, userdata);
 }
 
-int store_audit(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata)
+int store_resync(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata)
 {
-    return store->backend->audit(store, known, done, userdata);
+    return store->backend->resync(store, known, done, userdata);
 }
 
 /* ---- the store ---- */

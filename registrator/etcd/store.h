@@ -25,7 +25,7 @@ typedef enum StoreOperation {
     STORE_OPERATION_WRITE, /* puts and deletes; v3: many in one transaction */
     STORE_OPERATION_HEARTBEAT, /* v3: renews the lease */
     STORE_OPERATION_REFRESH, /* v2: renews the TTL of a key */
-    STORE_OPERATION_AUDIT, /* v3: lists the keys of the lease */
+    STORE_OPERATION_RESYNC, /* v3: lists the keys of the lease */
     STORE_OPERATION_AUTH, /* v3: gets a token */
     STORE_OPERATION_MAX_,
 } StoreOperation;
@@ -148,7 +148,7 @@ typedef uint64_t (*StoreKnownFn)(void *userdata, const char *key);
 /* Lists the keys under our lease. Only with store_has_lease(). A key whose mod revision is known() has the value NULL,
  * and every other key has its value. The status is STORE_LEASE_LOST also if a cloned host's keys are under the
  * lease. */
-int store_audit(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata);
+int store_resync(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata);
 
 /* Are all keys under one lease? Otherwise STORE_REFRESH renews each key. False until the first successful open. */
 bool store_has_lease(const Store *store);

@@ -62,7 +62,7 @@ const char *store_operation_to_string(StoreOperation operation)
     static const char *const names[STORE_OPERATION_MAX_] = {
         [STORE_OPERATION_OPEN] = "open",           [STORE_OPERATION_WRITE] = "write",
         [STORE_OPERATION_HEARTBEAT] = "heartbeat", [STORE_OPERATION_REFRESH] = "refresh",
-        [STORE_OPERATION_AUDIT] = "resync",        [STORE_OPERATION_AUTH] = "auth",
+        [STORE_OPERATION_RESYNC] = "resync",       [STORE_OPERATION_AUTH] = "auth",
     };
 
     return names[operation];

@@ -19,7 +19,7 @@ typedef struct StoreBackend {
     int (*open)(Store *store, StoreKeysFn done, void *userdata);
     int (*apply)(Store *store, StoreOp *ops, size_t n, StoreDoneFn done, void *userdata);
     int (*heartbeat)(Store *store, StoreDoneFn done, void *userdata);
-    int (*audit)(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata);
+    int (*resync)(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata);
     bool (*has_lease)(const Store *store);
     int64_t (*lease)(const Store *store); /* NULL: the API has no leases */
     Refresher *(*refresher)(const Store *store); /* NULL: no key is refreshed */

@@ -331,7 +331,7 @@ void publisher_resync(Publisher *publisher)
         return; /* v2: each refresh is a resync of its key */
     session->resync_since = ++publisher->clock;
     session->resync_generation = session->generation;
-    if (store_audit(publisher->store, on_known, on_resynced, publisher) < 0)
+    if (store_resync(publisher->store, on_known, on_resynced, publisher) < 0)
         on_resynced(publisher, STORE_UNREACHABLE, publisher_no_memory, NULL, 0);
 }
 

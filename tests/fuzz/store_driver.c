@@ -141,7 +141,7 @@ static uint64_t known(void *userdata, const char *key)
 
 void drive_audit(Drive *drive)
 {
-    store_audit(drive->store, known, on_keys, drive);
+    store_resync(drive->store, known, on_keys, drive);
     drive_to_end(drive);
 }
 

@@ -122,11 +122,11 @@ static uint64_t knows_all(void *userdata, const char *key)
     return known_revision;
 }
 
-static Answer audit(Store *store, StoreKnownFn known)
+static Answer resync(Store *store, StoreKnownFn known)
 {
     Answer answer = { .in_call = true };
 
-    store_audit(store, known, on_keys, &answer);
+    store_resync(store, known, on_keys, &answer);
     wait_for(&answer);
     return answer;
 }
@@ -546,21 +546,21 @@ static void test_v3_restart(const StoreConfig *config)
 
     store = make_open_store(config, 2);
     known_revision = (uint64_t)raw_revision("/app/servers/one");
-    Answer answer = audit(store, knows_all);
+    Answer answer = resync(store, knows_all);
     CHECK(answer.status == STORE_OK && answer.n_keys == 2 && answer.n_values == 0);
     raw_change("/app/servers/two", "changed");
-    answer = audit(store, knows_all);
+    answer = resync(store, knows_all);
     CHECK(answer.status == STORE_OK && answer.n_keys == 2 && answer.n_values == 1);
     raw_put("/app/servers/one", "overwritten");
-    answer = audit(store, knows_none);
+    answer = resync(store, knows_none);
     CHECK(answer.status == STORE_OK && answer.n_keys == 1 && answer.n_values == 1);
-    passed("an audit shows what hangs on the lease");
+    passed("a resync shows what is under the lease");
 
     revoke_lease(store);
     CHECK(raw_is("/app/servers/two", NULL));
     CHECK(raw_is("/app/servers/one", "overwritten"));
     CHECK(heartbeat(store) == STORE_LEASE_LOST);
-    CHECK(audit(store, knows_none).status == STORE_LEASE_LOST);
+    CHECK(resync(store, knows_none).status == STORE_LEASE_LOST);
     StoreOp mixed[2] = { op_of(STORE_ENSURE, "/app/servers/two", "192.0.2.1:2"),
                          op_of(STORE_REMOVE, "/app/servers/three", NULL) };
     CHECK(apply(store, mixed, 2) == STORE_LEASE_LOST);
@@ -599,7 +599,7 @@ static void test_v3_both_leases(const StoreConfig *config)
     store = make_open_store(&third, 2);
     CHECK(raw_lease("/app/servers/one") == raw_lease("/app/servers/two"));
     CHECK(heartbeat(store) == STORE_OK);
-    Answer answer = audit(store, knows_all);
+    Answer answer = resync(store, knows_all);
     CHECK(answer.status == STORE_OK && answer.n_keys == 2);
     revoke_lease(store);
     store_free(store);
@@ -658,12 +658,12 @@ static void test_v3_clones(const StoreConfig *config)
     expect(first, &one, STORE_OP_DONE, true);
     expect(second, &two, STORE_OP_DONE, true);
     CHECK(raw_lease("/app/servers/one") == raw_lease("/app/servers/two"));
-    CHECK(audit(first, knows_none).status == STORE_LEASE_LOST);
+    CHECK(resync(first, knows_none).status == STORE_LEASE_LOST);
     Answer answer = open_store(first);
     CHECK(answer.status == STORE_OK && answer.n_keys == 1);
     CHECK(raw_lease("/app/servers/one") != raw_lease("/app/servers/two"));
     CHECK(raw_is("/app/servers/two", "192.0.2.2:2"));
-    CHECK(audit(second, knows_none).status == STORE_OK);
+    CHECK(resync(second, knows_none).status == STORE_OK);
     revoke_lease(first);
     CHECK(raw_is("/app/servers/two", "192.0.2.2:2"));
     revoke_lease(second);
@@ -751,7 +751,7 @@ static void test_v3_many(const StoreConfig *config)
     StoreConfig longer = *config;
     longer.ttl_s = 95;
     Store *next = make_open_store(&longer, STORE_BATCH_MAX);
-    Answer answer = audit(next, knows_none);
+    Answer answer = resync(next, knows_none);
     CHECK(answer.status == STORE_OK && answer.n_values == STORE_BATCH_MAX);
     revoke_lease(next);
     store_free(next);

@@ -397,12 +397,12 @@ static uint64_t knows_none(void *userdata, const char *key)
     return 0;
 }
 
-static Seen audit(Store *store, StoreKnownFn known)
+static Seen resync(Store *store, StoreKnownFn known)
 {
     Seen seen = { 0 };
 
     *model.calls = '\0';
-    assert_int_equal(store_audit(store, known, on_keys, &seen), 0);
+    assert_int_equal(store_resync(store, known, on_keys, &seen), 0);
     return wait_for(&seen);
 }
 
@@ -655,7 +655,7 @@ static void a_resync_finds_a_clone_by_any_key(void **state)
         model_put(i == 0 ? clones[0] : "/app/ours", i == 0 ? "192.0.2.9:1" : "192.0.2.1:1", id_of(LEASE_PLAIN_A));
         model_put(i == 0 ? "/app/ours" : "/app/x", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
         model_put(i == 0 ? "/app/x" : clones[1], i == 0 ? "192.0.2.1:2" : "192.0.2.9:1", id_of(LEASE_PLAIN_A));
-        assert_int_equal(audit(store, knows_what_it_wrote).status, STORE_LEASE_LOST);
+        assert_int_equal(resync(store, knows_what_it_wrote).status, STORE_LEASE_LOST);
         /* The next opening leaves the shared lease. */
         assert_int_equal(open_store(store).status, STORE_OK);
         assert_true(store->etcd3->lease == id_of(LEASE_ADDRESS_A));
@@ -680,24 +680,24 @@ static void a_resync_reads_no_key_if_nothing_was_written(void **state)
     assert_int_equal(open_store(store).status, STORE_OK);
     model_put("/app/a", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
     for (unsigned i = 0; i < 3; i++) {
-        Seen seen = audit(store, knows_all);
+        Seen seen = resync(store, knows_all);
 
         assert_int_equal(seen.n_keys, 1);
         assert_string_equal(model.calls, i == 0 ? "timetolive txn" : "timetolive");
     }
     model_put("/other", "x", 0);
-    audit(store, knows_all);
+    resync(store, knows_all);
     assert_string_equal(model.calls, "timetolive txn");
     /* Of one that is not known, the value is read; and again, as long as that is so. */
     for (unsigned i = 0; i < 2; i++) {
-        audit(store, knows_none);
+        resync(store, knows_none);
         assert_string_equal(model.calls, "timetolive txn txn");
     }
-    audit(store, knows_all);
+    resync(store, knows_all);
     assert_string_equal(model.calls, "timetolive txn");
     /* Not after an opening either, which may have met another etcd. */
     assert_int_equal(open_store(store).status, STORE_OK);
-    audit(store, knows_all);
+    resync(store, knows_all);
     assert_string_equal(model.calls, "timetolive txn");
 }
 
@@ -721,7 +721,7 @@ static void a_lease_that_has_ended_takes_one_request(void **state)
 
     /* Another one has granted it meanwhile: a clone? */
     model_end_lease(LEASE_PLAIN_A);
-    assert_int_equal(audit(store, knows_none).status, STORE_LEASE_LOST);
+    assert_int_equal(resync(store, knows_none).status, STORE_LEASE_LOST);
     model.ttl_s[LEASE_PLAIN_A] = TTL;
     model_put("/app/x", "192.0.2.9:1", id_of(LEASE_PLAIN_A));
     assert_int_equal(open_store(store).status, STORE_OK);

@@ -805,15 +805,15 @@ static void answers_before_it_is_open(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_store(STORE_AUTO);
     StoreOp op = { .verb = STORE_PEEK, .key = "/a", .value = "3" };
-    Seen heartbeat = { 0 }, audit = { 0 };
+    Seen heartbeat = { 0 }, resync = { 0 };
 
     (void)state;
     run(store, &op, NULL, 0, STORE_UNREACHABLE, STORE_OP_FAILED);
     store_heartbeat(store, on_done, &heartbeat);
     wait_for(&heartbeat);
-    store_audit(store, NULL, on_keys, &audit);
-    wait_for(&audit);
-    assert_int_equal(audit.status, STORE_UNREACHABLE);
+    store_resync(store, NULL, on_keys, &resync);
+    wait_for(&resync);
+    assert_int_equal(resync.status, STORE_UNREACHABLE);
 }
 
 /* The verb was not called, or answered. */

@@ -59,7 +59,7 @@ typedef enum Failure {
     UNCLEAR, /* an answer that tells nothing of the operations */
 } Failure;
 
-typedef enum JobKind { JOB_OPEN, JOB_APPLY, JOB_HEARTBEAT, JOB_AUDIT } JobKind;
+typedef enum JobKind { JOB_OPEN, JOB_APPLY, JOB_HEARTBEAT, JOB_RESYNC } JobKind;
 
 typedef struct Job {
     JobKind kind;
@@ -85,7 +85,7 @@ struct Store {
     bool no_memory; /* the next call fails */
     Job jobs[JOBS_MAX];
     size_t n_jobs;
-    size_t n_opens, n_applies, n_heartbeats, n_audits, n_replaces, n_refreshes, most_at_once, most_refreshes;
+    size_t n_opens, n_applies, n_heartbeats, n_resyncs, n_replaces, n_refreshes, most_at_once, most_refreshes;
 };
 
 static inline FakeKey *etcd_find(FakeEtcd *etcd, const char *key)
@@ -241,16 +241,16 @@ int store_heartbeat(Store *store, StoreDoneFn done, void *userdata)
     return 0;
 }
 
-int store_audit(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata)
+int store_resync(Store *store, StoreKnownFn known, StoreKeysFn done, void *userdata)
 {
     if (store_lacks_memory(store))
         return -ENOMEM;
-    Job *job = store_add(store, JOB_AUDIT, userdata);
+    Job *job = store_add(store, JOB_RESYNC, userdata);
 
     assert_true(store_has_lease(store));
     job->known = known;
     job->keys_done = done;
-    store->n_audits++;
+    store->n_resyncs++;
     return 0;
 }
 
@@ -417,7 +417,7 @@ static inline void job_do(Store *store, Job *job, Failure failure)
         job->status = failure == ANSWER ? STORE_LEASE_LOST : job->status;
         return;
     }
-    if (job->kind == JOB_OPEN || job->kind == JOB_AUDIT)
+    if (job->kind == JOB_OPEN || job->kind == JOB_RESYNC)
         job_take_keys(store, job);
     if (job->kind == JOB_HEARTBEAT)
         etcd->lease_expires_us = fake_now_us + store->ttl_s * SECOND;

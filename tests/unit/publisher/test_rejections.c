@@ -83,7 +83,7 @@ static void denied_key_is_tried_again_at_the_heartbeat(void **state)
     rig->etcd.rejects = false; /* a permission was granted */
     pass(rig, 11 * SECOND);
     assert_value(rig, "/reject", "1");
-    assert_int_equal(rig->store->n_audits, 0);
+    assert_int_equal(rig->store->n_resyncs, 0);
 }
 
 /* A drain must not end well while the key is in etcd. */

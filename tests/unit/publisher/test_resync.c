@@ -74,7 +74,7 @@ static void start_resync_after_unknown_write(Rig *rig, const char *key, const ch
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
     publisher_resync(rig->publisher);
     assert_int_equal(rig->store->n_jobs, 1);
-    assert_int_equal(rig->store->jobs[0].kind, JOB_AUDIT);
+    assert_int_equal(rig->store->jobs[0].kind, JOB_RESYNC);
 }
 
 /* The resync shows that the key is there, but not with which value. */
@@ -121,14 +121,14 @@ static void resync_waits_for_better_times(void **state)
     rig->choose = lose_everything;
     publisher_resync(rig->publisher);
     settle(rig);
-    assert_int_equal(rig->store->n_audits, 1);
+    assert_int_equal(rig->store->n_resyncs, 1);
     publisher_resync(rig->publisher);
-    assert_int_equal(rig->store->n_audits, 1);
+    assert_int_equal(rig->store->n_resyncs, 1);
     rig->choose = NULL;
     pass(rig, 3 * SECOND);
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
     pass(rig, 20 * SECOND);
-    assert_int_equal(rig->store->n_audits, 2);
+    assert_int_equal(rig->store->n_resyncs, 2);
 }
 
 /* A thousand agents return at once: one request each has to do then. */
@@ -141,18 +141,18 @@ static void return_costs_one_request_and_the_resync_follows(void **state)
     pass(rig, 20 * SECOND);
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_DEGRADED);
     etcd_delete(&rig->etcd, "/a");
-    size_t resyncs = rig->store->n_audits, applies = rig->store->n_applies;
+    size_t resyncs = rig->store->n_resyncs, applies = rig->store->n_applies;
     rig->choose = NULL;
     while (publisher_state(rig->publisher) != PUBLISHER_ONLINE)
         pass(rig, 100 * MS);
     settle(rig);
-    assert_int_equal(rig->store->n_audits, resyncs);
+    assert_int_equal(rig->store->n_resyncs, resyncs);
     assert_int_equal(rig->store->n_applies, applies);
     pass(rig, 20 * SECOND);
-    assert_int_equal(rig->store->n_audits, resyncs + 1);
+    assert_int_equal(rig->store->n_resyncs, resyncs + 1);
     assert_value(rig, "/a", "1");
     pass(rig, 60 * SECOND);
-    assert_int_equal(rig->store->n_audits, resyncs + 1);
+    assert_int_equal(rig->store->n_resyncs, resyncs + 1);
 }
 
 /* A resync while etcd was away has asked for it. */
@@ -166,12 +166,12 @@ static void return_without_the_lease_needs_no_resync(void **state)
     publisher_resync(rig->publisher);
     pass(rig, 20 * SECOND);
     assert_value(rig, "/a", NULL);
-    size_t resyncs = rig->store->n_audits;
+    size_t resyncs = rig->store->n_resyncs;
     rig->choose = NULL;
     pass(rig, 30 * SECOND);
     assert_int_equal(rig->n_lost, 1);
     assert_value(rig, "/a", "1");
-    assert_int_equal(rig->store->n_audits, resyncs);
+    assert_int_equal(rig->store->n_resyncs, resyncs);
 }
 
 static void late_resync_from_before_the_lease_was_lost(void **state)
@@ -186,7 +186,7 @@ static void late_resync_from_before_the_lease_was_lost(void **state)
     job_do(rig->store, &rig->store->jobs[i], ANSWER);
     job_answer(rig->store, i);
     turn(rig);
-    i = find_job(rig, JOB_AUDIT);
+    i = find_job(rig, JOB_RESYNC);
     job_answer(rig->store, i);
     publisher_release(rig->publisher);
     settle(rig);
