@@ -99,7 +99,7 @@ static void run_applies(const uint8_t *data, size_t size)
 
 static void run_verbs(const uint8_t *data, size_t size)
 {
-    void (*const verbs[])(Drive *) = { drive_heartbeat, drive_audit };
+    void (*const verbs[])(Drive *) = { drive_heartbeat, drive_resync };
 
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         Drive drive = drive_begin(STORE_V3, (EtcdVersion){ 3, 4 }, i == 0, false);

@@ -139,7 +139,7 @@ static uint64_t known(void *userdata, const char *key)
     return strlen(key) % 2 == 0;
 }
 
-void drive_audit(Drive *drive)
+void drive_resync(Drive *drive)
 {
     store_resync(drive->store, known, on_keys, drive);
     drive_to_end(drive);

@@ -18,5 +18,5 @@ void drive_open(Drive *drive);
 void drive_open_backend(Drive *drive);
 void drive_apply(Drive *drive, StoreOp *ops, size_t n); /* frees their holders */
 void drive_heartbeat(Drive *drive);
-void drive_audit(Drive *drive);
+void drive_resync(Drive *drive);
 void drive_end(Drive *drive);
