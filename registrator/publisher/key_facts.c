@@ -246,8 +246,7 @@ void entry_answered(Publisher *publisher, PublisherEntry *entry, StoreOp *op, ch
     if (op->verb != STORE_PEEK)
         entry->known = op->known;
     if (op->outcome == STORE_OP_FAILED) {
-        /* The outcome is unknown, so the next operation compares with both values: the one before and the attempted
-         * one. */
+        /* Unknown: the next operation compares with the value before and with the attempted value. */
     } else if (op->verb == STORE_PEEK) {
         note_plan(publisher, entry, op);
     } else if (op->outcome == STORE_OP_CONFLICT) {
