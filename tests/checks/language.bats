@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # Forbidden phrases: the words that the glossary replaces, clauses as nouns, passive duties, inversions and moods. Each
 # has a plain form: a named actor, a verb, an object. The list stands here alone. The check reads the manuals, the pages
-# and their templates, the files of etc/ and systemd/, the quick start, the strings of the program and the names of tests.
+# and their templates, the files of etc/ and systemd/, the quick start, the strings and comments of the program, and the names of
+# tests.
 
 bats_require_minimum_version 1.5.0
 
@@ -34,7 +35,19 @@ test_names() {
         sed 's/^\([^:]*\):static void \([a-z0-9_]*\).*/\1 \2/' | while read -r file name; do echo "$file: ${name//_/ }"; done
 }
 
-# forbidden TREE: prints each line of TREE's pages, each string of its sources and each name of a test that has a forbidden phrase.
+# comments TREE: prints each comment of TREE's sources as one line "file:line: text".
+comments() {
+    find "$1/registrator" -name '*.[ch]' -exec perl -0777 -ne '
+        while (m{"(?:\\.|[^"\\])*"|\x27(?:\\.|[^\x27\\])*\x27|(/\*.*?\*/|//[^\n]*)}gs) {
+            my $text = $1 // next;
+            my $line = 1 + (substr($_, 0, $-[1]) =~ tr/\n//);
+            $text =~ s/\s*\\?\n[ *]*/ /g;
+            print "$ARGV:$line: $text\n";
+        }' {} +
+}
+
+# forbidden TREE: prints each line of TREE's pages, each string and comment of its sources, and each name of a test that has a
+# forbidden phrase.
 forbidden() {
     local files
     mapfile -t files < <(pages "$1")
@@ -45,22 +58,23 @@ forbidden() {
     done
     test_names "$1" | grep -Ei "^[^:]*: .*($FORBIDDEN)"
     grep -rnHEi --include='*.c' --include='*.h' "^[^/*]*\"[^\"]*($FORBIDDEN)[^\"]*\"" "$1/registrator"
+    comments "$1" | grep -Ei "$FORBIDDEN"
     return 0
 }
 
-@test "language: no page, manual, template of a page, string of the program or name of a test has a forbidden phrase" {
+@test "language: no page, manual, template of a page, string or comment of the program, or name of a test has a forbidden phrase" {
     run forbidden "$BATS_TEST_DIRNAME/../.."
     echo "$output"
     [[ $status -eq 0 && -z $output ]]
 }
-@test "language: the check finds a phrase in each kind of text, and in no comment" {
+@test "language: the check finds a phrase in each kind of text" {
     local tree=$BATS_TEST_TMPDIR/tree
     mkdir -p "$tree"/{docs,man,etc/prometheus,registrator/base,tests/{bench,unit}}
     printf '%s\n' 'Whoever starts a container chooses the name.' 'The log says so.' >"$tree/docs/page.md"
     printf '%s\n' 'The key is to be deleted.' 'withdraws the containers' 'wakes every reader' >"$tree/man/registrator.8"
     echo '# The key goes by itself.' >"$tree/etc/registrator.conf"
     echo 'summary: keys in other hands' >"$tree/etc/prometheus/registrator.rules.yml"
-    printf '%s\n' '/* whoever reads this */' 'puts("on its way");' 'log_info("%s is %s", key, "somebody else'"'"'s");' \
+    printf '%s\n' '/* whoever reads this */' 'puts("/* clean */"); /* the key is to' ' * be deleted */' 'puts("on its way");' 'log_info("%s is %s", key, "somebody else'"'"'s");' \
         'log_info("no answer, registered all the same");' \
         >"$tree/registrator/base/text.c"
     printf '%s\n' '    ROW(NONE, "none", "nobody'"'"'s key")' >"$tree/registrator/base/text.h"
@@ -69,5 +83,6 @@ forbidden() {
     printf '%s\n' 'static void the_key_is_gone(void **state)' 'static void the_key_goes(void **state)' >"$tree/tests/unit/test_a.c"
     run forbidden "$tree"
     echo "$output"
-    [[ $status -eq 0 && ${#lines[@]} -eq 14 && $output != *"reads this"* && $output != *"is gone"* && $output != *reader.keys* ]]
+    [[ $status -eq 0 && ${#lines[@]} -eq 16 && $output != *"is gone"* && $output != *reader.keys* ]]
+    [[ $output == *"text.c:1: /* whoever reads this */"* && $output == *"text.c:2: /* the key is to be deleted */"* ]]
 }
