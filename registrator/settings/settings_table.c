@@ -41,7 +41,7 @@ const Option options[] = {
       .parse = setting_parse_value, FIELD(layouts[0].value) },
     { "service", "registry", "service", "NAME", "servers", .meaning = "service of a container that names none",
       .parse = setting_parse_service, FIELD(layouts[0].service) },
-    { "advertise", "registry", "advertise", "ADDR|IFACE", .shown = "found out",
+    { "advertise", "registry", "advertise", "ADDR|IFACE", .shown = "address of the route to etcd",
       .meaning = "this host's address, or the interface that has it", .parse = setting_parse_advertise,
       FIELD(advertise) },
     { "node", "registry", "node", "NAME", .shown = "host name", .meaning = "this host's name",

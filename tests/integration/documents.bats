@@ -179,12 +179,12 @@ help_commands() {
     done
 }
 
-@test "documents: the README and ./quickstart name the packages that configure asks for" {
+@test "documents: docs/packages.md and ./quickstart name the packages that configure asks for" {
     local debian fedora n=0
     while read -r debian fedora; do
         echo "$debian $fedora"
-        grep -qw -- "$debian" "$TOP/README.md"
-        grep -qw -- "$fedora" "$TOP/README.md"
+        grep -qw -- "$debian" "$TOP/docs/packages.md"
+        grep -qw -- "$fedora" "$TOP/docs/packages.md"
         # Only the unit tests need cmocka.
         [ "$debian" = libcmocka-dev ] || grep -qw -- "need $debian" "$TOP/quickstart"
         n=$((n + 1))
