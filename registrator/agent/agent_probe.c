@@ -68,8 +68,8 @@ void agent_log_probed(void *userdata, const CatalogEntry *entry, CatalogProbed w
                   "registered without an answer",
                   name, (unsigned)port, agent->rules.ready_timeout_s);
     else
-        log_write(
-            LOG_WARNING, 0, LOG_EVENT_NONE, name, entry->id, NULL,
-            "Container %s, port %u/tcp: not ready for %d s, so it is not registered; 'registrator explain %s' says why",
-            name, (unsigned)port, READY_WARN_S, name);
+        log_write(LOG_WARNING, 0, LOG_EVENT_NONE, name, entry->id, NULL,
+                  "Container %s, port %u/tcp: not ready for %d s, so it is not registered; 'registrator explain %s' "
+                  "shows the reason",
+                  name, (unsigned)port, READY_WARN_S, name);
 }

@@ -24,7 +24,7 @@ typedef enum ReasonSource {
     ROW(UNHEALTHY, "unhealthy", REASON_OF_DOCKER, "unhealthy",                                                        \
         "Read the answers of the container's health check with docker inspect.")                                      \
     ROW(STOPPING, "stopping", REASON_OF_AGENT, "stopping",                                                            \
-        "Wait until the container ends. To register it anyway, run registrator undrain CONTAINER.")                   \
+        "Wait until the container ends. To register the container anyway, run registrator undrain CONTAINER.")        \
     ROW(DRAINING, "draining", REASON_OF_AGENT, "draining, about to be stopped",                                       \
         "Wait until registrator stop has ended. To register the container again, run registrator undrain CONTAINER.") \
     ROW(DRAINED, "drained", REASON_OF_AGENT, "drained by the operator",                                               \
@@ -32,7 +32,7 @@ typedef enum ReasonSource {
     ROW(HOST_DRAINED, "host-drained", REASON_OF_AGENT, "this host is drained by the operator",                        \
         "Register the host's containers again with registrator undrain.")                                             \
     ROW(CRASH_LOOP, "crash-loop", REASON_OF_AGENT, "restarts again and again",                                        \
-        "Read the container's log. To register it at its next start, stop it and start it again.")                    \
+        "Read the container's log. To end the delay, stop the container and start it again.")                         \
     ROW(NO_PORT, "no-port", REASON_OF_DOCKER, "no published port",                                                    \
         "Publish a port with docker run -P or -p, or register exposed ports with --ports internal.")                  \
     ROW(NO_EXPOSED_PORT, "no-exposed-port", REASON_OF_DOCKER, "no exposed port",                                      \
@@ -48,7 +48,7 @@ typedef enum ReasonSource {
     ROW(INGRESS_NETWORK, "ingress-network", REASON_OF_DOCKER, "published by swarm's ingress network only",            \
         "Publish the service's port with mode=host: docker service create --publish mode=host,target=PORT.")          \
     ROW(NOT_PUBLISHED, "not-published", REASON_OF_DOCKER, "Docker publishes no port on the container's network",      \
-        "Connect the container to a bridge network too, which is not --internal.")                                    \
+        "Connect the container also to a bridge network without --internal.")                                         \
     ROW(IGNORED, "ignored", REASON_OF_DOCKER, "ignored by SERVICE_IGNORE",                                            \
         "Start the container without SERVICE_IGNORE.")                                                                \
     ROW(METADATA_SIZE, "metadata-size", REASON_OF_DOCKER, "labels or variables are too large",                        \
@@ -69,7 +69,7 @@ typedef enum ReasonSource {
         "Publish the port on an address that other hosts reach: docker run -p.")                                      \
     ROW(UNREACHABLE, "unreachable", REASON_OF_DOCKER, "bound to an address that no other host reaches",               \
         "Publish the port without an address, or on an address that other hosts reach.")                              \
-    ROW(UDP, "udp", REASON_OF_DOCKER, "UDP or SCTP was not asked for",                                                \
+    ROW(UDP, "udp", REASON_OF_DOCKER, "no label asks for UDP or SCTP",                                                \
         "Start the container with a label SERVICE_<port>_PROTOCOL that names the protocol.")                          \
     ROW(DUPLICATE, "duplicate", REASON_OF_AGENT, "key is taken by another container or port of this host",            \
         "Rename the container, or add a field to the key template that differs.")                                     \
@@ -80,7 +80,7 @@ typedef enum ReasonSource {
     ROW(HOST_LIMIT, "host-limit", REASON_OF_AGENT, "the keys and values of this host are too large",                  \
         "Shorten the labels of this host's containers, or run fewer of them here.")                                   \
     ROW(NOT_LISTENING, "not-listening", REASON_OF_AGENT, "nothing listens yet",                                       \
-        "Wait until the server accepts connections. If it needs no probe, start it with a label SERVICE_READY=none.") \
+        "Wait until the server listens. Without a probe: start the container with a label SERVICE_READY=none.")       \
     ROW(DOCKER_AWAY, "docker-away", REASON_OF_AGENT, "Docker has been away for too long", "Start Docker.")            \
     /* Of a key that the agent wants. */                                                                              \
     ROW(CONFLICT, "conflict", REASON_OF_ETCD, "the key belongs to another owner",                                     \

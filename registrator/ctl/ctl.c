@@ -100,7 +100,7 @@ static int run_history(const Settings *settings, const CtlOptions *options)
     else if (cJSON_GetArraySize(events) > 0)
         ctl_print_history(stdout, events, !name);
     else
-        fprintf(stderr, "registrator: nothing happened to keys%s%s since the agent started\n", name ? " of " : "",
+        fprintf(stderr, "registrator: no key%s%s has changed since the agent started\n", name ? " of " : "",
                 name ? name : "");
     return EXIT_SUCCESS;
 }
@@ -135,14 +135,16 @@ static int run_explain(const Settings *settings, const CtlOptions *options)
 }
 
 static const Command commands[] = {
-    { "status", "[--json | --watch | --etcd]", "show each container's keys, or why it has none", run_status, 0, 0,
+    { "status", "[--json | --watch | --etcd]", "show each container's keys, or the reason for none", run_status, 0, 0,
       "jwe" },
-    { "explain", "CONTAINER", "show one container, its reason and the remedy", run_explain, 1, 1, "" },
-    { "history", "[--json] [CONTAINER]", "show what happened to the keys, and why", run_history, 0, 1, "j" },
+    { "explain", "CONTAINER", "show one container's keys, or the reason for none and the remedy", run_explain, 1, 1,
+      "" },
+    { "history", "[--json] [CONTAINER]", "show the changes of keys, and their causes", run_history, 0, 1, "j" },
     { "fleet", "[--json | --watch]", "show the keys of all hosts, read from etcd alone", ctl_fleet, 0, 0, "jw" },
     { "drain", "[--until-restart] [CONTAINER…]", "deregister containers, or the whole host", ctl_drain, 0, INT_MAX,
       "u" },
-    { "undrain", "[CONTAINER…]", "register the containers, or the host, again", ctl_undrain, 0, INT_MAX, "" },
+    { "undrain", "[CONTAINER…]", "register containers, or those of the whole host, again", ctl_undrain, 0, INT_MAX,
+      "" },
     { "stop", "[--drain SECONDS] CONTAINER…", "deregister, wait (5 s), then docker stop", ctl_stop, 1, INT_MAX, "d" },
 };
 

@@ -102,7 +102,7 @@ static int call(const Peer *peer, const char *path, const char *body, long timeo
         return 0;
     fprintf(stderr, "registrator: no answer from %s: %s%s\n", peer->what,
             os_error != 0 ? strerror((int)os_error) : error,
-            os_error == EACCES                               ? "; be root or in its group"
+            os_error == EACCES                               ? "; be root or a member of the socket's group"
             : os_error == ENOENT || os_error == ECONNREFUSED ? "; is it running, with this path?"
                                                              : "");
     ctl_reply_clear(ret);

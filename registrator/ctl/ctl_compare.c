@@ -190,7 +190,8 @@ static void print_row(FILE *out, const Rows *rows, const Row *row)
     print_side(out, "agent:", row->wanted, ctl_text(row->wanted, "state"),
                why_missing(rows->agent, row->container, "does not know the container"));
     (void)snprintf(name, sizeof(name), "etcd %s:", rows->api ? rows->api : "?");
-    print_side(out, name, row->present, is_ours(rows, row, row->present) ? "" : "another owner's", "nothing of ours");
+    print_side(out, name, row->present, is_ours(rows, row, row->present) ? "" : "of another owner",
+               "no key of this host");
 }
 
 static int compare_rows(const Row *a, const Row *b)

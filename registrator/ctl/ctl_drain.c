@@ -92,14 +92,13 @@ static int wait_deregistered(const CtlOptions *options, const char *id, const ch
         fprintf(
             stderr,
             "registrator: drained, but after %d s the agent could not ask etcd for the keys of %s; see 'registrator "
-            "status'. Keys that are still there expire when the agent has ended and their TTL has passed\n",
+            "status'. Remaining keys expire one TTL after the agent has ended\n",
             DEREGISTER_TIMEOUT_S, id ? name : "this host");
     else
         fprintf(stderr,
                 "registrator: %s%s is still in etcd after %d s; see 'registrator status'. A key that the agent cannot "
-                "delete "
-                "expires when the agent has ended and the TTL has passed\n",
-                id ? "the key of " : "this host", id ? name : "", DEREGISTER_TIMEOUT_S);
+                "delete expires one TTL after the agent has ended\n",
+                id ? "the key of " : "a key of this host", id ? name : "", DEREGISTER_TIMEOUT_S);
     return EXIT_NOT_POSSIBLE;
 }
 
@@ -117,7 +116,8 @@ int ctl_drain(const Settings *settings, const CtlOptions *options)
 
         r = text_is_container_id(id) ? wait_deregistered(options, id, options->names[i]) : EXIT_NOT_POSSIBLE;
         if (!text_is_container_id(id))
-            fprintf(stderr, "registrator: the agent does not say what it drained: is it of another version?\n");
+            fprintf(stderr,
+                    "registrator: the agent's answer names no container: does the agent have another version?\n");
     }
     return r;
 }

@@ -203,7 +203,7 @@ static cJSON *etcd_keys(const Expectations *expectations, const cJSON *status)
     const char *api = json_string(etcd, "api"), *why = json_string(etcd, "why");
 
     if (!api) {
-        fprintf(stderr, "registrator: etcd has not been opened: %s\n", why ? why : "the agent does not say why");
+        fprintf(stderr, "registrator: the agent has not reached etcd yet: %s\n", why ? why : "no reason given");
         return NULL;
     }
     settings.etcd_api = store_api_from_name(api);
@@ -228,7 +228,7 @@ static int compare_once(const Settings *settings, const char *control, FILE *out
     if (!status)
         return EXIT_NOT_POSSIBLE;
     if (read_expectations(&expectations, status) < 0) {
-        fprintf(stderr, "registrator: the agent does not tell its rules: is it of another version?\n");
+        fprintf(stderr, "registrator: the agent's answer has no rules: does the agent have another version?\n");
         return EXIT_NOT_POSSIBLE;
     }
     docker = expected_keys(&expectations);
@@ -269,7 +269,7 @@ int ctl_status_etcd(const Settings *settings, const char *control)
         printf("Docker, agent and etcd agree: %zu keys of %d containers.\n", comparison.n_equal, n_containers);
         return EXIT_SUCCESS;
     }
-    printf("%sThey differ in %zu of %zu keys.\n", text, comparison.n_different,
+    printf("%sDocker, agent and etcd differ in %zu of %zu keys.\n", text, comparison.n_different,
            comparison.n_equal + comparison.n_different);
     return EXIT_DIFFERENT;
 }

@@ -360,8 +360,8 @@ static int open_local(Control *control, const char *path)
     int r = server_new_unix(&control->local, control->event, path, on_local, control);
 
     if (r == -EADDRINUSE) {
-        log_warning("Another agent has the control socket %s: 'registrator status' speaks to that one; set --control "
-                    "to give this one its own",
+        log_warning("Another agent uses the control socket %s: 'registrator status' asks that agent; set --control "
+                    "to another path for this agent",
                     path);
         return r;
     }

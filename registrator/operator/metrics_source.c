@@ -113,7 +113,7 @@ static char *explain_publisher(const Publisher *publisher, unsigned ttl_s)
     uint64_t age_us = publisher_heartbeat_age_us(publisher);
 
     if (age_us == UINT64_MAX || !publisher_has_heartbeat(publisher))
-        return text_format("etcd has not been opened: %s", publisher_why(publisher));
+        return text_format("the agent has not reached etcd yet: %s", publisher_why(publisher));
     return text_format("the last heartbeat is %u s old, the TTL is %u s: %s", (unsigned)(age_us / 1000000), ttl_s,
                        publisher_why(publisher));
 }
@@ -128,7 +128,7 @@ bool metrics_is_ready(const StatusSource *status, char **ret_why)
     if (status->docker_why)
         *ret_why = text_format("Docker is away: %s", status->docker_why);
     else if (!publisher)
-        *ret_why = strdup("etcd has not been opened: connecting");
+        *ret_why = strdup("the agent has not reached etcd yet: connecting");
     else
         *ret_why = explain_publisher(publisher, status->ttl_s);
     return false;

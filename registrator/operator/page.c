@@ -215,7 +215,8 @@ void page_end(FILE *out)
 
 char *page_html(const cJSON *status)
 {
-    static const char *const columns[] = { "Container", "State", "Key and value, or why not", "What to do", NULL };
+    static const char *const columns[] = { "Container", "State", "Key and value, or the reason for none", "What to do",
+                                           NULL };
     const cJSON *container;
     TextStream stream;
     FILE *out = text_stream_open(&stream);

@@ -81,7 +81,7 @@ static int load(const char *path, Loading *loading)
     else if (r < 0 && r != -ENOENT)
         log_error_errno(r, "Failed to read %s, the containers in it are not drained: %m", path);
     if (loading->n_drained > 0)
-        log_notice("%s says that %s drained; 'registrator undrain' registers them again", path,
+        log_notice("%s says that %s drained; 'registrator undrain' registers the containers again", path,
                    catalog_is_host_drained(loading->catalog) ? "this host is" : "containers are");
     return r;
 }

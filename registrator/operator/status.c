@@ -152,7 +152,8 @@ static void add_assumed(cJSON *object, const CatalogEntry *entry, const Record *
         record->protocol == PROTOCOL_TCP ? readiness_find(&entry->readiness, record->container_port) : NULL;
 
     if (port && port->state == READY_ASSUMED)
-        json_set_text(object, "note", "no probe got an answer from here: taken for ready after --ready-timeout");
+        json_set_text(object, "note",
+                      "no probe got an answer: the agent assumes that the port is ready (--ready-timeout)");
 }
 
 static cJSON *record_json(const StatusSource *source, const CatalogEntry *entry, const Record *record)
@@ -222,7 +223,7 @@ cJSON *status_container_json(const StatusSource *source, CatalogEntry *entry)
     json_set_text(object, "image", entry->container ? entry->container->image : NULL);
     if (!entry->container || (knowledge_is_open(&entry->knowledge) && entry->records.n_items == 0)) {
         json_set_text(object, "state", "pending");
-        json_set_text(object, "text", "Docker is being asked about it");
+        json_set_text(object, "text", "the agent is asking Docker about this container");
     } else if (reason != REASON_NONE) {
         json_set_text(object, "state", "unregistered");
         if (reason == REASON_CRASH_LOOP)

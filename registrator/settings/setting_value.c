@@ -367,7 +367,7 @@ int setting_parse_key(const Option *option, const char *text, void *field, char 
 
     (void)option;
     if (text_ends_with(text, "/") || literal_contains(text, "//"))
-        return setting_refuse(ret_reason, "must not end in a slash, nor have two in a row");
+        return setting_refuse(ret_reason, "must not end with a slash, and must not contain //");
     if (literal_contains(text, "/./") || literal_contains(text, "/../") || text_ends_with(text, "/.") ||
         text_ends_with(text, "/.."))
         return setting_refuse(ret_reason, "must not have . or .. between slashes");

@@ -196,7 +196,7 @@ static int check_actions(Loader *loader)
             continue;
         option_variable(name, &options[i], false);
         if (variable_value(name))
-            return loader_fail(loader, "%s: this is an option of the command line alone, --%s", name, options[i].name);
+            return loader_fail(loader, "%s: only the command line has this option, --%s", name, options[i].name);
     }
     return 0;
 }
@@ -279,7 +279,7 @@ static int fail_usage(Loader *loader, int result, char **argv, int index)
     for (size_t i = 0; i < n_options && length > 2; i++)
         matches += strncmp(options[i].name, given + 2, length - 2) == 0;
     return loader_fail(loader, "%.*s: %s", (int)length, given,
-                       matches > 1 ? "could be several options" : "there is no such option");
+                       matches > 1 ? "is the beginning of several options" : "there is no such option");
 }
 
 static int read_command_line(Loader *loader, int argc, char **argv)

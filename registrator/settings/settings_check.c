@@ -34,7 +34,7 @@ int settings_complete(Loader *loader, bool agent)
     if (r >= 0 && !settings->node) {
         char name[HOST_NAME_MAX + 1] = "";
         if (gethostname(name, sizeof(name)) < 0 || !*name)
-            return loader_fail(loader, "host name: cannot find it out, set it with --node");
+            return loader_fail(loader, "cannot read the host's name: set it with --node");
         name[HOST_NAME_MAX] = '\0';
         r = loader_set(loader, option_find("node"), name, "host name (set another with --node)");
     }
@@ -80,7 +80,8 @@ int settings_check_together(Loader *loader)
     if (r >= 0)
         r = layouts_check(loader);
     if (r >= 0 && s->heartbeat_s > s->ttl_s / 2)
-        r = loader_fail(loader, "%s: %u s is more than half of the TTL (%u s): keys would expire when one is lost",
+        r = loader_fail(loader,
+                        "%s: %u s is more than half of the TTL (%u s): keys would expire after one lost heartbeat",
                         origin_of(loader, "heartbeat"), s->heartbeat_s, s->ttl_s);
     return r;
 }
@@ -97,7 +98,7 @@ int settings_open_file(const char *path, const char **ret_why)
     }
     /* Character devices are allowed for /dev/null. */
     if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode)) {
-        *ret_why = S_ISDIR(status.st_mode) ? strerror(EISDIR) : "it is not a file but a pipe or the like";
+        *ret_why = S_ISDIR(status.st_mode) ? strerror(EISDIR) : "it is not a regular file";
         return -1;
     }
     fd = -1;
@@ -137,8 +138,8 @@ static int read_password(Loader *loader, char **ret)
     if (fstat(fd, &status) < 0)
         return loader_fail(loader, "etcd-password-file: cannot read %s: %s", path, strerror(errno));
     if ((status.st_mode & (S_IRWXG | S_IRWXO) & ~(mode_t)S_IRGRP) != 0)
-        return loader_fail(
-            loader, "etcd-password-file: others than its owner and group can use %s: chmod o= it, g=r at most", path);
+        return loader_fail(loader, "etcd-password-file: only its owner and group may use %s: run chmod g-wx,o= on it",
+                           path);
     if (status.st_size > PASSWORD_MAX)
         return loader_fail(loader, "etcd-password-file: %s is longer than %d bytes", path, PASSWORD_MAX);
     if (getline(&line, &allocated, file) > 0)

@@ -56,7 +56,7 @@ differ() {
     run lab_registrator h1 status --etcd
     echo "$output"
     [ "$status" -eq 3 ]
-    [ "$output" = "$1"$'\n'"They differ in ${2:-1 of 1 keys}." ]
+    [ "$output" = "$1"$'\n'"Docker, agent and etcd differ in ${2:-1 of 1 keys}." ]
 }
 
 # block KEY NAME DOCKER AGENT [ETCD...]: as it is printed; ETCD begins with the API.
@@ -102,11 +102,11 @@ block() {
         KEYS=keys$n wait_for 10 has h1 web
         wait_for 10 agree 1 1
         "put$n" /app/servers/web 203.0.113.9:1
-        differ "$(block /app/servers/web web "$value" "$value (registered)" "$api 203.0.113.9:1 (another owner's)")"
+        differ "$(block /app/servers/web web "$value" "$value (registered)" "$api 203.0.113.9:1 (of another owner)")"
         # Nothing was changed by looking.
         [ "$("keys$n")" = "/app/servers/web 203.0.113.9:1" ]
         "del$n" /app/servers/web
-        differ "$(block /app/servers/web web "$value" "$value (registered)" "$api nothing of ours")"
+        differ "$(block /app/servers/web web "$value" "$value (registered)" "$api no key of this host")"
     done
 }
 
@@ -124,7 +124,7 @@ block() {
     # The whole lease is gone.
     revoke3 "$lease"
     value=$(mapped h1 web)
-    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 nothing of ours")"
+    differ "$(block /app/servers/web web "$value" "$value (registered)" "v3 no key of this host")"
 }
 
 @test "status --etcd shows a container that the agent does not know, and a conflict" {
@@ -136,7 +136,7 @@ block() {
     wait_for 10 has h1 web
     value=$(mapped h1 taken)
     wait_for 5 status_is h1 '[.containers[].state] == ["conflict", "registered"]'
-    differ "$(block /app/servers/taken taken "$value" "$value (conflict)" "v3 203.0.113.9:1 (another owner's)")" "1 of 2 keys"
+    differ "$(block /app/servers/taken taken "$value" "$value (conflict)" "v3 203.0.113.9:1 (of another owner)")" "1 of 2 keys"
     del3 /app/servers/taken
     lab_docker h1 rm -f taken
     wait_for 5 agree 1 1
@@ -160,11 +160,11 @@ block() {
     run lab_registrator h1 status --etcd
     echo "$output"
     [ "$status" -eq 3 ]
-    [ "$output" = "$(block /app/servers/unseen unseen "$(mapped h1 unseen)" "does not know the container" "v3 nothing of ours"
+    [ "$output" = "$(block /app/servers/unseen unseen "$(mapped h1 unseen)" "does not know the container" "v3 no key of this host"
         echo
         block /app/servers/web web "does not run" "$value (registered)" "v3 $value"
         echo
-        echo "They differ in 2 of 2 keys.")" ]
+        echo "Docker, agent and etcd differ in 2 of 2 keys.")" ]
     lab_stop_group proxy KILL
 }
 

@@ -175,7 +175,7 @@ _waits() {
     wait_for 15 has h1 dark
     said h1 "Container dark, port 80/tcp: no probe got an answer for 4 s (--ready-timeout); the port is registered without an answer" 1
     run lab_registrator h1 explain dark
-    [[ $output == *"no probe got an answer from here: taken for ready after --ready-timeout"* ]]
+    [[ $output == *"no probe got an answer: the agent assumes that the port is ready (--ready-timeout)"* ]]
 }
 
 @test "pause, drain and rename cause no second probe of a registered port, and a restart causes one" {

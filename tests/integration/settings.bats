@@ -388,7 +388,7 @@ refused() {
     lab_host second 192.0.2.14
     agent second --node second --config /dev/null --docker "unix://$LAB/h1/docker.sock" \
         --control "$LAB/h1/control.sock"
-    wait_for 5 said second "warning: Another agent has the control socket $LAB/h1/control.sock" 1
+    wait_for 5 said second "warning: Another agent uses the control socket $LAB/h1/control.sock" 1
     wait_for 5 said second "Registering in etcd"
     status_is h1 '.node == "h1"'
 }

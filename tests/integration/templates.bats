@@ -354,7 +354,7 @@ EVENTS
         $'default registered\ndns conflict' ]
     run lab_registrator h1 status --etcd
     [ "$status" -eq 3 ]
-    [[ $output == *"dns/web, container web, layout dns"*"They differ in 1 of 2 keys."* ]]
+    [[ $output == *"dns/web, container web, layout dns"*"Docker, agent and etcd differ in 1 of 2 keys."* ]]
     lab_in h1 curl -fsS http://127.0.0.1:9100/metrics >"$LAB/metrics"
     grep -x 'registrator_records{state="registered"} 1' "$LAB/metrics"
     grep -x 'registrator_records{layout="dns",state="conflict"} 1' "$LAB/metrics"

@@ -88,27 +88,27 @@ static void each_side_may_be_the_one_that_differs(void **state)
            "/a, container web\n  Docker:  1\n  agent:   1 (registered)\n  etcd v3: 2\n");
     /* The right value, but another's: it goes when they like. */
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "conflict")), V3(THEIRS("/a", "1")), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v3: 1 (another owner's)\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v3: 1 (of another owner)\n");
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "registered")), V3(""), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (registered)\n  etcd v3: nothing of ours\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (registered)\n  etcd v3: no key of this host\n");
 }
 
 static void the_api_has_its_name(void **state)
 {
     (void)state;
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "pending")), V2(""), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (pending)\n  etcd v2: nothing of ours\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (pending)\n  etcd v2: no key of this host\n");
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "pending")), V3(""), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (pending)\n  etcd v3: nothing of ours\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (pending)\n  etcd v3: no key of this host\n");
 }
 
 static void with_v2_a_ttl_and_the_wanted_value_are_ours(void **state)
 {
     (void)state;
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "conflict")), V2(THEIRS2("/a", "1")), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v2: 1 (another owner's)\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v2: 1 (of another owner)\n");
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "conflict")), V2(OURS2("/a", "2")), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v2: 2 (another owner's)\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v2: 2 (of another owner)\n");
     expect("", "", V2(OURS2("/a", "1")), 0, 0, "");
 }
 
@@ -116,9 +116,9 @@ static void a_key_that_one_side_does_not_know_is_printed(void **state)
 {
     (void)state;
     expect(DOCKER("web", KEY("/a", "1")), "", V3(""), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   does not know the container\n  etcd v3: nothing of ours\n");
+           "/a, container web\n  Docker:  1\n  agent:   does not know the container\n  etcd v3: no key of this host\n");
     expect(DOCKER("web", KEY("/a", "1")), OUT("web", "paused", ""), V3(""), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   paused, it says\n  etcd v3: nothing of ours\n");
+           "/a, container web\n  Docker:  1\n  agent:   paused, it says\n  etcd v3: no key of this host\n");
     expect("", AGENT("web", RECORD("/a", "1", "registered")), V3(OURS("/a", "1")), 0, 1,
            "/a, container web\n  Docker:  does not run\n  agent:   1 (registered)\n  etcd v3: 1\n");
     expect(NOT_READY("web", "unhealthy"), AGENT("web", RECORD("/a", "1", "registered")), V3(OURS("/a", "1")), 0, 1,
@@ -129,7 +129,7 @@ static void a_key_that_one_side_does_not_know_is_printed(void **state)
     /* A rename that the agent has not heard of: in the order of the keys. */
     expect(DOCKER("web", KEY("/b", "1")), AGENT("web", RECORD("/a", "1", "registered")), V3(OURS("/a", "1")), 0, 2,
            "/a, container web\n  Docker:  no such key\n  agent:   1 (registered)\n  etcd v3: 1\n"
-           "/b, container web\n  Docker:  1\n  agent:   no such key\n  etcd v3: nothing of ours\n");
+           "/b, container web\n  Docker:  1\n  agent:   no such key\n  etcd v3: no key of this host\n");
 }
 
 static void a_key_that_the_agent_leaves_out_is_no_difference(void **state)
@@ -158,7 +158,7 @@ static void strangers_texts_harm_no_terminal(void **state)
     (void)state;
     expect(DOCKER("web", KEY("/a", "1")), AGENT("web", RECORD("/a", "1", "conflict")),
            V3(THEIRS("/a", "\\u001b]0;x\\u0007")), 0, 1,
-           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v3: ?]0;x? (another owner's)\n");
+           "/a, container web\n  Docker:  1\n  agent:   1 (conflict)\n  etcd v3: ?]0;x? (of another owner)\n");
 }
 
 static void nonsense_is_no_answer(void **state)

@@ -444,7 +444,7 @@ static void metrics_and_readiness_are_served(void **state)
     expect(rig, "GET", "/metrics", "", "\nregistrator_records{state=\"pending\"} 1\n");
     expect(rig, "GET", "/healthz", "", "HTTP/1.1 200 ");
     expect(rig, "GET", "/readyz", "", "HTTP/1.1 503 ");
-    expect(rig, "GET", "/readyz", "", "etcd has not been opened");
+    expect(rig, "GET", "/readyz", "", "the agent has not reached etcd yet");
     rig->docker_why = "no such socket";
     expect(rig, "GET", "/readyz", "", "Docker is away: no such socket\n");
     expect(rig, "GET", "/metrics", "", "\nregistrator_docker_up 0\n");

@@ -207,7 +207,7 @@ static void password_file_that_others_can_use_is_refused(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
         make_password(path, "secret\n", modes[i]);
         snprintf(option, sizeof(option), "--etcd-password-file=%s", path);
-        EXPECT_ERROR("others than its owner and group can use", "--etcd-user=me", option);
+        EXPECT_ERROR("only its owner and group may use", "--etcd-user=me", option);
         unlink(path);
     }
     make_password(path, "", 0600);
@@ -400,7 +400,7 @@ static void mistakes_on_the_command_line(void **state)
     (void)state;
     EXPECT_ERROR("--tll: there is no such option", "--tll=5");
     EXPECT_ERROR("-x: there is no such option", "-x");
-    EXPECT_ERROR("--docker-c: could be several options", "--docker-c=/x");
+    EXPECT_ERROR("--docker-c: is the beginning of several options", "--docker-c=/x");
     EXPECT_ERROR("--ttl: needs a value", "--ttl");
     EXPECT_ERROR("--dry-run: takes no value", "--dry-run=yes");
     EXPECT_ERROR("--ttl: '': must be", "--ttl=");
@@ -604,12 +604,12 @@ static void keys_must_be_keys(void **state)
     EXPECT_ERROR("must begin with text", "--key={service}/{name}");
     EXPECT_ERROR("must begin with text", "--key=");
     EXPECT_ERROR("--key: 'app/{name}': must begin with a slash: etcd's v2 API", "--key=app/{name}", "--etcd-api=v2");
-    EXPECT_ERROR("must not end in a slash", "--key=/app/{name}/");
-    EXPECT_ERROR("nor have two in a row", "--key=/app//{name}");
+    EXPECT_ERROR("must not end with a slash", "--key=/app/{name}/");
+    EXPECT_ERROR("must not contain //", "--key=/app//{name}");
     EXPECT_ERROR("must not have . or ..", "--key=/app/../{name}");
     EXPECT_ERROR("must not have . or ..", "--key=/{name}/.");
     EXPECT_ERROR("must not have . or ..", "--key=/{{a/../{name}");
-    EXPECT_ERROR("nor have two in a row", "--key=/{{a//{name}");
+    EXPECT_ERROR("must not contain //", "--key=/{{a//{name}");
     EXPECT_ERROR("must contain {name} or {id}", "--key=/app/{service}/{port}");
     EXPECT_ERROR("--key: '/app/{nmae}'", "--key=/app/{nmae}");
     EXPECT_ERROR("control characters", "--key=/app/\n{name}");
@@ -727,10 +727,10 @@ static void pipes_do_not_block(void **state)
     close(fd);
     unlink(pipe.path);
     assert_int_equal(mkfifo(pipe.path, 0600), 0);
-    EXPECT_ERROR("it is not a file but a pipe", "--docker-ca", pipe.path);
-    EXPECT_ERROR("it is not a file but a pipe", "--etcd-user=me", "--etcd-password-file", pipe.path);
+    EXPECT_ERROR("it is not a regular file", "--docker-ca", pipe.path);
+    EXPECT_ERROR("it is not a regular file", "--etcd-user=me", "--etcd-password-file", pipe.path);
     LOAD(loaded, "--config", pipe.path);
-    assert_error(&loaded, "cannot read the settings: it is not a file but a pipe");
+    assert_error(&loaded, "cannot read the settings: it is not a regular file");
 }
 
 static void passwords_of_refused_urls_are_not_repeated(void **state)
@@ -793,7 +793,7 @@ static void bad_variables_are_named(void **state)
     unsetenv("REGISTRATOR_TTL");
 
     setenv("REGISTRATOR_DRY_RUN", "1", 1);
-    EXPECT_ERROR("REGISTRATOR_DRY_RUN: this is an option of the command line alone, --dry-run");
+    EXPECT_ERROR("REGISTRATOR_DRY_RUN: only the command line has this option, --dry-run");
     setenv("REGISTRATOR_DRY_RUN", "", 1);
 
     setenv("REGISTRATOR_ETCD", "http://a", 1);
