@@ -82,7 +82,7 @@ empty() {
     # The value is never cut off, the key at its beginning.
     grep -E '^several +registered +….*several-80 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
     grep -E '^ +registered +….*several-443 = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
-    grep -E '^ +unregistered +9000/udp: UDP' "$LAB/table"
+    grep -E '^ +unregistered +9000/udp: no label asks for UDP' "$LAB/table"
     grep -E '^a-name-that.*…  registered    ….*xxx = 192\.0\.2\.11:[0-9]{5}$' "$LAB/table"
     grep -E '^sick +unregistered +(waiting for its first health check|unhealthy)$' "$LAB/table"
     grep -E '^closed +unregistered +no published port' "$LAB/table"
