@@ -19,7 +19,7 @@ static void step_put(Etcd2Job *job, const Etcd2Put *put, Etcd2AnswerFn fn)
     CLEANUP_FREE char *body = etcd2_build_form(put);
 
     if (!body)
-        etcd2_finish_memory(job);
+        store_job_finish_memory(&job->job);
     else
         etcd2_call(job, "PUT", etcd2_build_path(job->op->key, NULL), body, fn);
 }
@@ -45,7 +45,7 @@ static void op_end_with_text(Etcd2Job *job, StoreOutcome outcome, const char *te
 
     op->holder = strndup(text, strnlen(text, HOLDER_MAX));
     if (!op->holder) {
-        etcd2_finish_memory(job);
+        store_job_finish_memory(&job->job);
         return;
     }
     op->revision = revision;
@@ -87,7 +87,7 @@ static void op_conflict_with_directory(Etcd2Job *job)
 
 /* ---- operations: their steps ---- */
 
-static void op_create(Etcd2Job *job);
+static void op_put(Etcd2Job *job, const char *from);
 static void op_delete(Etcd2Job *job, const char *value, uint64_t index);
 static void op_look(Etcd2Job *job);
 
@@ -124,7 +124,7 @@ static void on_written(Etcd2Job *job, Etcd2Error error, const cJSON *json)
         op_learn(job, json);
         op_wrote(job);
     } else if (error == ETCD2_KEY_NOT_FOUND)
-        op_create(job);
+        op_put(job, NULL);
     else
         op_look(job);
 }
@@ -141,28 +141,16 @@ static void on_refreshed(Etcd2Job *job, Etcd2Error error, const cJSON *json)
     else if (job->op->verb == STORE_REFRESH)
         op_end(job, STORE_OP_LOST);
     else
-        op_create(job);
+        op_put(job, NULL);
 }
 
-static void op_create(Etcd2Job *job)
+/* Changes the key from the value `from`; NULL: creates the key. */
+static void op_put(Etcd2Job *job, const char *from)
 {
     Etcd2Put put = {
         .value = job->op->value,
         .ttl_s = job->job.store->config.ttl_s,
-        .prev_absent = true,
-    };
-
-    if (++job->steps > STEPS_MAX)
-        op_end(job, STORE_OP_FAILED);
-    else
-        step_put(job, &put, on_written);
-}
-
-static void op_change(Etcd2Job *job, const char *from)
-{
-    Etcd2Put put = {
-        .value = job->op->value,
-        .ttl_s = job->job.store->config.ttl_s,
+        .prev_absent = !from,
         .prev_value = from,
     };
 
@@ -221,7 +209,7 @@ static void op_decide(Etcd2Job *job, const Etcd2Node *node)
     else if (wanted)
         op_refresh(job);
     else
-        op_change(job, node->value);
+        op_put(job, node->value);
 }
 
 static void on_looked(Etcd2Job *job, Etcd2Error error, const cJSON *json)
@@ -236,7 +224,7 @@ static void on_looked(Etcd2Job *job, Etcd2Error error, const cJSON *json)
     else if (error == ETCD2_KEY_NOT_FOUND && (op->verb == STORE_PEEK || op->verb == STORE_REFRESH))
         op_end(job, STORE_OP_LOST);
     else if (error == ETCD2_KEY_NOT_FOUND)
-        op_create(job);
+        op_put(job, NULL);
     else if (etcd2_parse_node(json, &node) < 0)
         op_end(job, STORE_OP_FAILED);
     else
@@ -256,12 +244,10 @@ static void op_ensure(Etcd2Job *job)
 {
     const StoreOp *op = job->op;
 
-    if (!op->previous)
-        op_create(job);
-    else if (text_same(op->previous, op->value))
+    if (op->previous && text_same(op->previous, op->value))
         op_refresh(job);
     else
-        op_change(job, op->previous);
+        op_put(job, op->previous);
 }
 
 static void op_replace(Etcd2Job *job)
@@ -464,12 +450,6 @@ static Refresher *etcd2_refresher(const Store *store)
     return store->etcd2->refresher;
 }
 
-static void etcd2_describe(const Store *store, FILE *out)
-{
-    (void)store;
-    (void)out;
-}
-
 const StoreBackend etcd2_backend = {
     .name = "v2",
     .batch_max = 1,
@@ -481,5 +461,4 @@ const StoreBackend etcd2_backend = {
     .has_lease = etcd2_has_lease,
     .refresher = etcd2_refresher,
     .lease_changed = etcd2_has_lease,
-    .describe = etcd2_describe,
 };

@@ -2,14 +2,7 @@
 
 #include "base/text.h"
 
-#include <errno.h>
-
 enum { TIMEOUT_MS_MAX = 3000 };
-
-void etcd2_finish_memory(Etcd2Job *job)
-{
-    store_job_finish_errno(&job->job, -ENOMEM);
-}
 
 static void finish_with_status(StoreJob *job, const HttpResult *result, const char *message)
 {
@@ -85,7 +78,7 @@ void etcd2_call(Etcd2Job *job, const char *method, char *path, const char *body,
     };
 
     if (!path) {
-        etcd2_finish_memory(job);
+        store_job_finish_memory(&job->job);
         return;
     }
     job->on_answer = fn;

@@ -26,7 +26,6 @@ struct Etcd2Job {
     uint64_t index; /* modifiedIndex of that answer; 0: see json */
 };
 
-void etcd2_finish_memory(Etcd2Job *job);
 /* Sends a request. Frees path, which may be NULL without memory. body is the form of a PUT, or NULL. fn gets ETCD2_OK
  * and the errors that a step expects. */
 void etcd2_call(Etcd2Job *job, const char *method, char *path, const char *body, Etcd2AnswerFn fn);

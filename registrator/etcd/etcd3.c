@@ -261,7 +261,7 @@ static void resync_finish(ResyncJob *resync)
     job->store->etcd3->resynced = resync->n_changed == 0 ? resync->lease.revision : 0;
     job->keys = calloc(resync->lease.n_keys > 0 ? resync->lease.n_keys : 1, sizeof(*job->keys));
     if (!job->keys) {
-        etcd3_finish_memory(&resync->call);
+        store_job_finish_memory(&resync->call.job);
         return;
     }
     for (size_t i = 0; i < resync->lease.n_keys; i++) {

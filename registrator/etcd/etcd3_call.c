@@ -120,11 +120,6 @@ static void finish_with_status(StoreJob *job, const HttpResult *result)
                          result->status, excerpt);
 }
 
-void etcd3_finish_memory(Etcd3Job *job)
-{
-    store_job_finish_errno(&job->job, -ENOMEM);
-}
-
 void etcd3_finish_nonsense(Etcd3Job *job)
 {
     store_job_finish(&job->job, STORE_REFUSED, "etcd at %s gave an answer to %s that makes no sense",
@@ -228,7 +223,7 @@ static void call_send(Etcd3Job *job)
     }
     job->token_generation = etcd3->token_generation;
     if (build_path(store, job->call, path, sizeof(path)) < 0) {
-        etcd3_finish_memory(job);
+        store_job_finish_memory(&job->job);
         return;
     }
     EtcdSpec spec = {
@@ -253,7 +248,7 @@ void etcd3_call(Etcd3Job *job, const char *call, char *body, Etcd3AnswerFn on_an
     if (body)
         call_send(job);
     else
-        etcd3_finish_memory(job);
+        store_job_finish_memory(&job->job);
 }
 
 /* The store asks for one token, for all calls that wait. */

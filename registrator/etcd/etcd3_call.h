@@ -52,7 +52,6 @@ void etcd3_call_clear(StoreJob *job);
 
 /* The ends of a job. */
 void etcd3_finish_code(StoreJob *job, GrpcCode code, const char *message);
-void etcd3_finish_memory(Etcd3Job *job);
 void etcd3_finish_nonsense(Etcd3Job *job);
 /* Another host writes under our lease, so the next opening takes another lease. */
 void etcd3_finish_clone(Etcd3Job *job);

@@ -179,7 +179,7 @@ static void open_finish(OpenJob *open)
         n += open->leases[i].n_keys;
     job->keys = calloc(n > 0 ? n : 1, sizeof(*job->keys));
     if (!job->keys) {
-        etcd3_finish_memory(&open->call);
+        store_job_finish_memory(&open->call.job);
         return;
     }
     for (size_t i = 0; i < LEASES; i++) {

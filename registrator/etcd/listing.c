@@ -114,7 +114,7 @@ static void on_tree(Etcd2Job *call, Etcd2Error error, const cJSON *json)
     const cJSON *nodes = json_get(json_get(json, "node"), "nodes");
 
     if (error == ETCD2_OK && take_tree(listing, nodes ? nodes->child : NULL) < 0)
-        etcd2_finish_memory(call);
+        store_job_finish_memory(&call->job);
     else if (++listing->at < listing->n_prefixes) /* a missing directory has no keys */
         ask_tree(job);
     else

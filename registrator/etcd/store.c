@@ -267,7 +267,8 @@ const char *store_describe(Store *store)
         return etcd_endpoint(store->etcd);
     fprintf(out, "etcd %s (%s, %s) at %s", store->backend->name, store->server_version, why_this_api(store),
             etcd_endpoint(store->etcd));
-    store->backend->describe(store, out);
+    if (store->backend->describe)
+        store->backend->describe(store, out);
     free(store->description);
     store->description = text_stream_close(&stream, out);
     return store->description ? store->description : etcd_endpoint(store->etcd);

@@ -123,6 +123,11 @@ void store_job_finish_errno(StoreJob *job, int error)
     store_job_finish(job, STORE_UNREACHABLE, "could not ask etcd: %s", strerror(abs(error)));
 }
 
+void store_job_finish_memory(StoreJob *job)
+{
+    store_job_finish_errno(job, -ENOMEM);
+}
+
 static void on_etcd_done(void *userdata, const HttpResult *result)
 {
     StoreJob *job = userdata;

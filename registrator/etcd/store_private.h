@@ -24,7 +24,7 @@ typedef struct StoreBackend {
     int64_t (*lease)(const Store *store); /* NULL: the API has no leases */
     Refresher *(*refresher)(const Store *store); /* NULL: no key is refreshed */
     bool (*lease_changed)(const Store *store);
-    /* Writes the end of store_describe(). */
+    /* Writes the end of store_describe(). NULL: the API has nothing to add. */
     void (*describe)(const Store *store, FILE *out);
 } StoreBackend;
 
@@ -81,6 +81,7 @@ __attribute__((format(printf, 3, 4))) void store_job_finish(StoreJob *job, Store
 void store_job_finish_ok(StoreJob *job);
 /* Finishes the job because the agent could not send, mostly for lack of memory. */
 void store_job_finish_errno(StoreJob *job, int error);
+void store_job_finish_memory(StoreJob *job);
 /* Sends one request. fn gets the answer, unless the job is freed before. If the request cannot be sent, the job ends. */
 void store_job_request(StoreJob *job, const EtcdSpec *spec, StoreAnswerFn fn);
 /* If no endpoint gave a whole answer, finishes the job and returns true. */
