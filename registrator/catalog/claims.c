@@ -59,6 +59,13 @@ static Claim *find_claim(const Claims *claims, const char *key)
     return claim;
 }
 
+static Claim *find_own_claim(const Claims *claims, const char *key, const char *id)
+{
+    Claim *claim = find_claim(claims, key);
+
+    return claim && strcmp(claim->owner.id, id) == 0 ? claim : NULL;
+}
+
 static void set_reserved(Claims *claims, Claim *claim, uint64_t until_us)
 {
     claims->n_reserved -= claim->reserved_until_us > 0;
@@ -109,24 +116,22 @@ int claims_take(Claims *claims, const char *key, const Claimant *claimant, char 
 
 bool claims_owns(const Claims *claims, const char *key, const char *id)
 {
-    const Claim *claim = find_claim(claims, key);
-
-    return claim && strcmp(claim->owner.id, id) == 0;
+    return find_own_claim(claims, key, id);
 }
 
 void claims_release(Claims *claims, const char *key, const char *id)
 {
-    Claim *claim = find_claim(claims, key);
+    Claim *claim = find_own_claim(claims, key, id);
 
-    if (claim && strcmp(claim->owner.id, id) == 0)
+    if (claim)
         remove_claim(claims, claim);
 }
 
 void claims_reserve(Claims *claims, const char *key, const char *id, uint64_t until_us)
 {
-    Claim *claim = find_claim(claims, key);
+    Claim *claim = find_own_claim(claims, key, id);
 
-    if (claim && strcmp(claim->owner.id, id) == 0)
+    if (claim)
         set_reserved(claims, claim, until_us);
 }
 
@@ -165,9 +170,4 @@ bool claims_expire(Claims *claims, uint64_t now_us, uint64_t *ret_next_us)
         }
     }
     return freed;
-}
-
-size_t claims_reserved(const Claims *claims)
-{
-    return claims->n_reserved;
 }

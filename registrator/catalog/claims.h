@@ -41,4 +41,3 @@ bool claims_forget(Claims *claims, const char *id);
 /* Frees the reservations that have ended. *ret_next_us: when the next reservation ends; 0: never. Returns true if a
  * reservation ended. */
 bool claims_expire(Claims *claims, uint64_t now_us, uint64_t *ret_next_us);
-size_t claims_reserved(const Claims *claims);
