@@ -82,6 +82,3 @@ EtcdConfig settings_etcd(const Settings *settings);
 
 /* Prints the options for --help from the table, within 80 columns. */
 void settings_print_options(FILE *out);
-/* Prints the table as lines "option<TAB>file key<TAB>variable<TAB>default<TAB>meaning". Tests compare the documents
- * with these lines. An option that only the command line takes has no file key and no variable. */
-void settings_print_table(FILE *out);

@@ -141,17 +141,3 @@ void settings_print_options(FILE *out)
             fprintf(out, "      (default: %s)\n", shown_default(option));
     }
 }
-
-void settings_print_table(FILE *out)
-{
-    for (size_t i = 0; i < n_options; i++) {
-        const Option *option = &options[i];
-        bool settable = option->parse || option->argument;
-        char variable[SETTING_VARIABLE_MAX];
-
-        option_variable(variable, option, false);
-        fprintf(out, "--%s\t%s%s%s\t%s\t%s\t%s\n", option->name, option->section ? option->section : "",
-                option->section ? "." : "", option->section ? option->key : "", settable ? variable : "",
-                shown_default(option), option->meaning);
-    }
-}

@@ -1036,28 +1036,6 @@ static void printed_options_fit_a_terminal(void **state)
             fail_msg("longer than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
 }
 
-static void printed_table_has_a_line_per_option(void **state)
-{
-    CLEANUP_FREE char *text = NULL;
-    size_t size = 0, lines = 0;
-    CLEANUP(fclose_p) FILE *out = open_memstream(&text, &size);
-    (void)state;
-
-    settings_print_table(out);
-    fflush(out);
-    assert_non_null(strstr(text, "--etcd-api\tetcd.api\tREGISTRATOR_ETCD_API\tauto\tAPI of etcd"));
-    assert_non_null(strstr(text, "--listen\tagent.listen\tREGISTRATOR_LISTEN\toff\t"));
-    assert_non_null(strstr(text, "--config\t\tREGISTRATOR_CONFIG\t"));
-    assert_non_null(strstr(text, "--dry-run\t\t\t\t"));
-    for (const char *line = text; *line; line += strcspn(line, "\n") + 1, lines++) {
-        size_t tabs = 0;
-        for (const char *p = line; *p != '\n'; p++)
-            tabs += *p == '\t';
-        assert_int_equal(tabs, 4);
-    }
-    assert_int_equal(lines, 37);
-}
-
 #define TEST(f) cmocka_unit_test_setup(f, clear_environment)
 
 int main(void)
@@ -1111,7 +1089,6 @@ int main(void)
         TEST(huge_texts_are_refused),
         TEST(example_file_shows_the_defaults),
         TEST(printed_options_fit_a_terminal),
-        TEST(printed_table_has_a_line_per_option),
     };
 
     log_set_level(LOG_ERR);
