@@ -56,7 +56,6 @@ struct Etcd {
     size_t current; /* the endpoint that the next request tries first */
     char *leader; /* target of the last redirect that only the cluster's list of members allows, or NULL */
     char *basic; /* value of v2's Authorization header, or NULL */
-    uint64_t requests_total;
     struct sockaddr_storage remote;
     LIST_HEAD(, EtcdRequest) requests;
 };
@@ -265,7 +264,6 @@ static int request_send(EtcdRequest *request)
     /* Only v2 takes a password with each request. v3 would read the header as a token. */
     if (!spec.authorization && request->form)
         spec.authorization = etcd->basic;
-    etcd->requests_total += request->step == REQUEST_ASKS; /* redirects do not count */
     return http_request(etcd->http, &spec, on_http_done, request, &request->http);
 }
 
@@ -402,11 +400,6 @@ Etcd *etcd_free(Etcd *etcd)
 const char *etcd_endpoint(const Etcd *etcd)
 {
     return etcd->endpoints[etcd->current];
-}
-
-uint64_t etcd_requests_total(const Etcd *etcd)
-{
-    return etcd->requests_total;
 }
 
 bool etcd_remote(const Etcd *etcd, struct sockaddr_storage *ret)

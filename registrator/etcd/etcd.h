@@ -38,6 +38,5 @@ EtcdRequest *etcd_request_free(EtcdRequest *request);
 DEFINE_CLEANUP(EtcdRequest, etcd_request_free)
 
 const char *etcd_endpoint(const Etcd *etcd); /* the present endpoint */
-uint64_t etcd_requests_total(const Etcd *etcd);
 /* Stores the address that sent the last answer. Returns false before the first answer. */
 bool etcd_remote(const Etcd *etcd, struct sockaddr_storage *ret);

@@ -154,12 +154,6 @@ const char *etcd_endpoint(const Etcd *etcd)
     return "http://192.0.2.2:2379";
 }
 
-uint64_t etcd_requests_total(const Etcd *etcd)
-{
-    (void)etcd;
-    return 0;
-}
-
 bool etcd_remote(const Etcd *etcd, struct sockaddr_storage *ret)
 {
     (void)etcd;

@@ -828,10 +828,9 @@ static void test_unreachable(const StoreConfig *config)
     broken.etcd.n_endpoints = 2;
     store = make_open_store(&broken, 0);
     CHECK(strcmp(etcd_endpoint(store_etcd(store)), endpoints[0]) == 0);
-    uint64_t before = etcd_requests_total(store_etcd(store));
     StoreOp peek = op_of(STORE_PEEK, "/app/servers/none", "1");
     CHECK(apply(store, &peek, 1) == STORE_OK);
-    CHECK(etcd_requests_total(store_etcd(store)) == before + 1);
+    CHECK(strcmp(etcd_endpoint(store_etcd(store)), endpoints[0]) == 0);
     struct sockaddr_storage remote;
     CHECK(etcd_remote(store_etcd(store), &remote));
     store_free(store);

@@ -121,7 +121,6 @@ static void asks_the_first_one_as_long_as_it_answers(void **state)
         assert_string_equal(seen.body, "first");
     }
     expect_asked(3, 0);
-    assert_int_equal(etcd_requests_total(etcd), 3);
 }
 
 static void stays_with_the_one_that_works(void **state)
@@ -248,7 +247,7 @@ static void asks_each_once_and_names_all_that_failed(void **state)
     assert_int_equal(seen.error, -ECONNRESET);
     assert_non_null(strstr(seen.error_text, members[0].server->url));
     assert_non_null(strstr(seen.error_text, members[1].server->url));
-    assert_int_equal(etcd_requests_total(etcd), 2);
+    expect_asked(1, 1);
 }
 
 static void hands_over_the_whole_answer_when_the_others_gave_none(void **state)
