@@ -27,7 +27,8 @@ struct Advertise {
     const AdvertiseHandlers *handlers;
     void *userdata;
     sd_event *event;
-    sd_event_source *defer, *watch;
+    Timer defer;
+    sd_event_source *watch;
     char *setting; /* NULL: the routes decide */
     bool fresh_setting; /* the present address was found for another setting */
     bool failed; /* the last search found no address, and the log has the error */
@@ -197,7 +198,7 @@ static void tell(Advertise *advertise)
 {
     CLEANUP_FREE AddressList *old = NULL; /* the rules point to the old list until changed() has returned */
 
-    source_disarm(advertise->defer);
+    timer_disarm(&advertise->defer);
     if (has_address(&advertise->address))
         advertise->state = ADVERTISE_ANNOUNCED;
     advertise->announced_address = advertise->address;
@@ -213,14 +214,12 @@ static void find_and_defer(Advertise *advertise)
     if (!find(advertise))
         return;
     advertise->state = ADVERTISE_UNANNOUNCED;
-    defer_arm(advertise->defer);
+    defer_arm(&advertise->defer);
 }
 
-static int on_defer(sd_event_source *source, void *userdata)
+static void on_defer(void *userdata)
 {
-    (void)source;
     tell(userdata);
-    return 0;
 }
 
 /* Does a message name an address that is more than link-local? Each container's veth has a link-local one. */
@@ -299,7 +298,7 @@ Advertise *advertise_free(Advertise *advertise)
 {
     if (!advertise)
         return NULL;
-    sd_event_source_disable_unref(advertise->defer);
+    timer_clear(&advertise->defer);
     sd_event_source_disable_unref(advertise->watch);
     sd_event_unref(advertise->event);
     interfaces_clear(&advertise->interfaces);

@@ -4,7 +4,6 @@
 #include "base/ip.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "base/timer.h"
 #include "base/utf8.h"
 #include "settings/setting_value.h"
 
@@ -467,8 +466,8 @@ Agent *agent_free(Agent *agent)
     catalog_free(agent->catalog);
     publisher_free(agent->publisher);
     advertise_free(agent->advertise);
-    sd_event_source_disable_unref(agent->timer);
-    sd_event_source_disable_unref(agent->save);
+    timer_clear(&agent->timer);
+    timer_clear(&agent->save);
     sd_event_unref(agent->event);
     settings_free(agent->settings);
     free(agent->labels);

@@ -2,7 +2,6 @@
 #include "agent/agent_private.h"
 
 #include "base/log.h"
-#include "base/timer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,26 +9,22 @@
 
 enum { SAVE_US = 100000 }; /* from a stop to the state file */
 
-static int on_save(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_save(void *userdata)
 {
     Agent *agent = userdata;
 
-    (void)source;
-    (void)usec;
     agent->saved_stops = catalog_stops_version(agent->catalog);
     if (control_save(agent->control, false) < 0)
         log_warning(
             "Failed to save which containers are being stopped: a restart of the agent may register them again");
-    return 0;
 }
 
 /* Saves soon, so that several stops lead to one write. If the agent ends before that, Docker still has the events. */
 static void save_stops(Agent *agent)
 {
-    if (!agent->control || agent->saved_stops == catalog_stops_version(agent->catalog) ||
-        sd_event_source_get_enabled(agent->save, NULL) > 0)
+    if (!agent->control || agent->saved_stops == catalog_stops_version(agent->catalog) || timer_is_armed(&agent->save))
         return;
-    timer_arm(agent->save, SAVE_US);
+    timer_arm(&agent->save, SAVE_US);
 }
 
 /* Runs the tracker's due work, and arms the timer for the next work. */
@@ -37,8 +32,10 @@ void agent_run_tracker(Agent *agent)
 {
     uint64_t next_us = tracker_run(agent->tracker, agent_boottime_us(agent));
 
-    (void)sd_event_source_set_time(agent->timer, next_us);
-    (void)sd_event_source_set_enabled(agent->timer, next_us > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+    if (next_us > 0)
+        timer_arm_at(&agent->timer, next_us);
+    else
+        timer_disarm(&agent->timer);
     save_stops(agent);
     /* A death, or the time limit, may have ended the wait for the probes' first answers. */
     agent_check_orphans(agent);
@@ -46,15 +43,12 @@ void agent_run_tracker(Agent *agent)
         agent_check_ready(agent);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_timer(void *userdata)
 {
     Agent *agent = userdata;
 
-    (void)source;
-    (void)usec;
     agent_run_tracker(agent);
     docker_pull(agent->docker);
-    return 0;
 }
 
 /* Calls from Docker's session. */

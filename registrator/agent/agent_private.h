@@ -5,6 +5,7 @@
 #include "agent/agent.h"
 #include "agent/settle.h"
 #include "agent/tracker.h"
+#include "base/timer.h"
 #include "catalog/catalog.h"
 #include "docker/docker.h"
 #include "operator/control.h"
@@ -31,8 +32,8 @@ struct Agent {
     Settle *settle; /* gathers the probes' answers before their keys are wanted */
     Publisher *publisher; /* NULL: the agent has not reached Docker yet */
     Control *control; /* NULL in a dry run */
-    sd_event_source *timer; /* runs the tracker */
-    sd_event_source *save; /* saves the stops in progress */
+    Timer timer; /* runs the tracker */
+    Timer save; /* saves the stops in progress */
     uint64_t saved_stops; /* the version of the stops that the state file has */
 
     bool orphans_dropped; /* the publisher may delete orphans: the keys of an earlier run that no container wants */

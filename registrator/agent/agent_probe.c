@@ -2,7 +2,6 @@
 #include "agent/agent_private.h"
 
 #include "base/log.h"
-#include "base/timer.h"
 
 static bool on_next_probe(void *userdata, uint64_t now_us, ProbeQuestion *ret, uint64_t *ret_due_us)
 {
@@ -51,7 +50,7 @@ void agent_look_again(void *userdata)
     Agent *agent = userdata;
 
     prober_pull(agent->prober);
-    timer_arm(agent->timer, 0);
+    timer_arm(&agent->timer, 0);
 }
 
 void agent_log_probed(void *userdata, const CatalogEntry *entry, CatalogProbed what, uint16_t port, const char *value)

@@ -15,7 +15,7 @@ typedef enum SettleState {
 struct Settle {
     SettleState state;
     unsigned n_answers; /* answers since the state changed */
-    sd_event_source *source;
+    Timer defer;
     SettleFn run;
     void *userdata;
 };
@@ -31,21 +31,19 @@ static void settle_move(Settle *settle, SettleState state)
 
     settle->state = state;
     settle->n_answers = 0;
-    (void)sd_event_source_set_priority(settle->source, priorities[state]);
+    (void)timer_set_priority(&settle->defer, priorities[state]);
     if (state == SETTLE_IDLE)
-        source_disarm(settle->source);
+        timer_disarm(&settle->defer);
     else
-        defer_arm(settle->source);
+        defer_arm(&settle->defer);
 }
 
-static int on_settle(sd_event_source *source, void *userdata)
+static void on_settle(void *userdata)
 {
     Settle *settle = userdata;
 
-    (void)source;
     settle_move(settle, SETTLE_IDLE);
     settle->run(settle->userdata);
-    return 0;
 }
 
 void settle_answer(Settle *settle, bool changed)
@@ -65,7 +63,7 @@ int settle_new(Settle **ret, sd_event *event, SettleFn run, void *userdata)
         return -ENOMEM;
     settle->run = run;
     settle->userdata = userdata;
-    r = defer_add(event, &settle->source, on_settle, settle);
+    r = defer_add(event, &settle->defer, on_settle, settle);
     if (r < 0)
         return r;
     settle_move(settle, SETTLE_IDLE);
@@ -77,7 +75,7 @@ Settle *settle_free(Settle *settle)
 {
     if (!settle)
         return NULL;
-    sd_event_source_disable_unref(settle->source);
+    timer_clear(&settle->defer);
     free(settle);
     return NULL;
 }

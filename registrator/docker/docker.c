@@ -46,7 +46,7 @@ static void docker_disconnect(Docker *docker)
     docker_drop_inspects(docker);
     framing_clear(&docker->events);
     framing_clear(&docker->entries);
-    source_disarm(docker->resync);
+    timer_disarm(&docker->resync);
     docker->relist_us = 0;
     docker->state = DOCKER_WAITING;
 }
@@ -91,7 +91,7 @@ void docker_fail(Docker *docker, int error, const char *what, const char *detail
 
     docker_disconnect(docker);
     docker->version[0] = '\0'; /* the engine may be another version when it returns */
-    timer_arm(docker->retry, backoff_next_us(&docker->backoff));
+    timer_arm(&docker->retry, backoff_next_us(&docker->backoff));
     docker->lost_reported = true;
     docker->last_error = error;
     /* The first failure does not count: an engine that is about to end may break off a TLS handshake. */
@@ -244,21 +244,16 @@ static void docker_ping(Docker *docker)
         docker_fail(docker, r, "No answer to /_ping", strerror(-r));
 }
 
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_retry(void *userdata)
 {
-    (void)source;
-    (void)usec;
     docker_disconnect(userdata); /* from docker_reconnect() */
     docker_ping(userdata);
-    return 0;
 }
 
-static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_resync(void *userdata)
 {
     Docker *docker = userdata;
 
-    (void)source;
-    (void)usec;
     /* The event stream has no time limit, so this timer limits the wait for its headers. */
     if (docker->state == DOCKER_SUBSCRIBING) {
         docker_fail(docker, -ETIMEDOUT, "No events", "it does not answer");
@@ -267,14 +262,13 @@ static int on_resync(sd_event_source *source, uint64_t usec, void *userdata)
         docker->lines_bad = false;
         docker_list(docker);
     }
-    return 0;
 }
 
 void docker_reconnect(Docker *docker)
 {
     /* In the loop's next turn, because the caller may be a handler that still uses the memory that
      * docker_disconnect() frees. */
-    timer_arm(docker->retry, 0);
+    timer_arm(&docker->retry, 0);
 }
 
 int docker_parse_url(const char *url, bool tls, char **ret_base, const char **ret_socket)
@@ -306,7 +300,7 @@ static int docker_add_timers(Docker *docker)
     if (r >= 0)
         r = timer_add(docker->event, &docker->slow, CLOCK_MONOTONIC, 1, docker_on_slow, docker);
     if (r >= 0)
-        timer_arm(docker->retry, 0);
+        timer_arm(&docker->retry, 0);
     return r;
 }
 
@@ -355,9 +349,9 @@ Docker *docker_free(Docker *docker)
     if (!docker)
         return NULL;
     docker_disconnect(docker);
-    sd_event_source_disable_unref(docker->retry);
-    sd_event_source_disable_unref(docker->resync);
-    sd_event_source_disable_unref(docker->slow);
+    timer_clear(&docker->retry);
+    timer_clear(&docker->resync);
+    timer_clear(&docker->slow);
     http_free(docker->http);
     sd_event_unref(docker->event);
     free(docker->engine_id);

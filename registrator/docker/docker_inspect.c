@@ -114,7 +114,7 @@ static int docker_inspect(Docker *docker, const DockerQuestion *question, bool e
     TAILQ_INSERT_TAIL(&docker->inspects, inspect, link);
     *count_of(inspect) += 1;
     if (!early && docker->n_inspects == docker->n_slow + 1)
-        timer_arm(docker->slow, INSPECT_SLOW_US);
+        timer_arm(&docker->slow, INSPECT_SLOW_US);
     return 0;
 }
 
@@ -148,24 +148,21 @@ void docker_pull(Docker *docker)
 }
 
 /* An inspect that hangs must not delay the other inspects. */
-int docker_on_slow(sd_event_source *source, uint64_t usec, void *userdata)
+void docker_on_slow(void *userdata)
 {
     Docker *docker = userdata;
     uint64_t now = loop_now_us(docker->event, CLOCK_MONOTONIC);
     Inspect *inspect;
 
-    (void)source;
-    (void)usec;
     TAILQ_FOREACH (inspect, &docker->inspects, link) {
         if (inspect->slow || inspect->early)
             continue;
         if (now - inspect->begin_us < INSPECT_SLOW_US) {
-            timer_arm(docker->slow, INSPECT_SLOW_US - (now - inspect->begin_us));
+            timer_arm(&docker->slow, INSPECT_SLOW_US - (now - inspect->begin_us));
             break;
         }
         inspect->slow = true;
         docker->n_slow++;
     }
     docker_pull(docker);
-    return 0;
 }

@@ -47,7 +47,7 @@ static int on_list_data(void *userdata, const char *data, size_t size)
 
 void docker_schedule_resync(Docker *docker)
 {
-    timer_arm(docker->resync,
+    timer_arm(&docker->resync,
               docker->relist_us > 0 ? docker->relist_us : jitter_us((uint64_t)docker->resync_s * 1000000, 0.1));
 }
 
@@ -84,7 +84,7 @@ void docker_list(Docker *docker)
 
     if (docker->state != DOCKER_LIVE || docker->list)
         return;
-    source_disarm(docker->resync);
+    timer_disarm(&docker->resync);
     framing_clear(&docker->entries);
     docker->n_bad_entries = 0;
     docker->relist_us = 0;
@@ -94,6 +94,6 @@ void docker_list(Docker *docker)
     if (r < 0) {
         log_warning_errno(r, "Failed to ask Docker for its containers, trying again: %m");
         docker->handlers.list_end(docker->userdata, false);
-        timer_arm(docker->resync, backoff_next_us(&docker->backoff));
+        timer_arm(&docker->resync, backoff_next_us(&docker->backoff));
     }
 }

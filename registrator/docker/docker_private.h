@@ -56,8 +56,8 @@ struct Docker {
     char version[16];
     char *engine_id;
     Backoff backoff;
-    sd_event_source *retry;
-    sd_event_source *resync; /* while subscribing, the time limit of the subscription */
+    Timer retry;
+    Timer resync; /* while subscribing, the time limit of the subscription */
     HttpRequest *handshake; /* ping, then info */
     HttpRequest *stream;
     HttpRequest *list;
@@ -73,7 +73,7 @@ struct Docker {
     char bad_entry[EXAMPLE_MAX + 1]; /* the first bad entry */
     TAILQ_HEAD(, Inspect) inspects; /* open, the oldest first */
     unsigned n_inspects, n_slow, n_early; /* n_early counts the early inspects, n_inspects the others */
-    sd_event_source *slow; /* fires when the oldest inspect that is not slow becomes slow */
+    Timer slow; /* fires when the oldest inspect that is not slow becomes slow */
 };
 
 /* docker.c */
@@ -91,4 +91,4 @@ void docker_schedule_resync(Docker *docker);
 
 /* docker_inspect.c */
 void docker_drop_inspects(Docker *docker);
-int docker_on_slow(sd_event_source *source, uint64_t usec, void *userdata);
+void docker_on_slow(void *userdata);

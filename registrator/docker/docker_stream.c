@@ -91,7 +91,7 @@ static int on_stream_data(void *userdata, const char *data, size_t size)
         docker_pull(docker);
         return r;
     }
-    source_disarm(docker->resync);
+    timer_disarm(&docker->resync);
     docker->state = DOCKER_LIVE;
     docker->replay_end_us = loop_now_us(docker->event, CLOCK_BOOTTIME) + REPLAY_US;
     docker->lost_reported = false;
@@ -146,5 +146,5 @@ void docker_subscribe(Docker *docker)
     if (r < 0)
         docker_fail(docker, r, "No events", strerror(-r));
     else
-        timer_arm(docker->resync, (uint64_t)PING_TIMEOUT_MS * 1000);
+        timer_arm(&docker->resync, (uint64_t)PING_TIMEOUT_MS * 1000);
 }

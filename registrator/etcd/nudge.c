@@ -16,7 +16,7 @@ enum {
 
 struct Nudge {
     Etcd *etcd;
-    sd_event_source *timer;
+    Timer timer;
     char *paths[PATHS_MAX]; /* paths of the nudges */
     size_t n;
 };
@@ -31,7 +31,7 @@ Nudge *nudge_free(Nudge *nudge)
 {
     if (!nudge)
         return NULL;
-    sd_event_source_disable_unref(nudge->timer);
+    timer_clear(&nudge->timer);
     forget(nudge);
     free(nudge);
     return NULL;
@@ -60,7 +60,7 @@ void nudge_after(Nudge *nudge, const char *key)
     if (!nudge)
         return;
     remember(nudge, key);
-    timer_arm(nudge->timer, WAIT_US);
+    timer_arm(&nudge->timer, WAIT_US);
 }
 
 /* A nudge that fails is not sent again: the next change sends another one. */
@@ -70,13 +70,11 @@ static void on_sent(void *userdata, const HttpResult *result)
     (void)result;
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_timer(void *userdata)
 {
     Nudge *nudge = userdata;
     char body[64];
 
-    (void)source;
-    (void)usec;
     /* Any write wakes confd. The value tells people the time. */
     (void)snprintf(body, sizeof(body), "value=%" PRIu64 "&ttl=%d", (uint64_t)time(NULL), TTL_S);
     for (size_t i = 0; i < nudge->n; i++) {
@@ -85,7 +83,6 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         (void)etcd_request(nudge->etcd, &spec, on_sent, NULL, NULL);
     }
     forget(nudge);
-    return 0;
 }
 
 int nudge_new(Nudge **ret, sd_event *event, Etcd *etcd)

@@ -16,7 +16,7 @@ enum {
 };
 
 struct Refresher {
-    sd_event_source *timer;
+    Timer timer;
     RefresherHandlers handlers;
     void *userdata;
     uint64_t interval_us; /* 0: stopped */
@@ -62,18 +62,15 @@ static void schedule(Refresher *refresher)
         wait_us = WAIT_MIN_US;
     if (wait_us > WAIT_MAX_US)
         wait_us = WAIT_MAX_US;
-    timer_arm(refresher->timer, wait_us);
+    timer_arm(&refresher->timer, wait_us);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_timer(void *userdata)
 {
     Refresher *refresher = userdata;
 
-    (void)source;
-    (void)usec;
     refresher_run(refresher);
     schedule(refresher);
-    return 0;
 }
 
 void refresher_start(Refresher *refresher, const RefresherHandlers *handlers, void *userdata, uint64_t interval_us)
@@ -105,7 +102,7 @@ Refresher *refresher_free(Refresher *refresher)
 {
     if (!refresher)
         return NULL;
-    sd_event_source_disable_unref(refresher->timer);
+    timer_clear(&refresher->timer);
     free(refresher);
     return NULL;
 }

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/numbers.h"
 #include "base/text.h"
-#include "base/timer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -197,7 +196,7 @@ Store *store_free(Store *store)
     etcd3_backend.detach(store);
     etcd2_backend.detach(store);
     etcd_free(store->etcd);
-    sd_event_source_disable_unref(store->defer);
+    timer_clear(&store->defer);
     sd_event_unref(store->event);
     free((char *)store->config.identity);
     free((char *)store->config.layout);

@@ -1,7 +1,6 @@
 #include "etcd/store_private.h"
 
 #include "base/text.h"
-#include "base/timer.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -99,7 +98,7 @@ static void job_finish(StoreJob *job, StoreStatus status, char *message)
     job_unlink(job);
     job->is_finished = true;
     TAILQ_INSERT_TAIL(&store->finished, job, jobs);
-    defer_arm(store->defer);
+    defer_arm(&store->defer);
 }
 
 void store_job_finish(StoreJob *job, StoreStatus status, const char *format, ...)
@@ -168,24 +167,22 @@ uint64_t store_timeout_ms(const Store *store, uint64_t max)
 }
 
 /* Each turn handles one job, and reads nothing after the callback, which may free the store. */
-int store_job_on_defer(sd_event_source *source, void *userdata)
+void store_job_on_defer(void *userdata)
 {
     Store *store = userdata;
     StoreJob *job = TAILQ_FIRST(&store->finished);
 
-    (void)source;
     if (!job)
-        return 0;
+        return;
     job_unlink(job);
     if (!TAILQ_EMPTY(&store->finished))
-        defer_arm(store->defer);
+        defer_arm(&store->defer);
     const char *message = job->message ? job->message : job->status == STORE_OK ? "" : "out of memory";
     if (job->done)
         job->done(job->userdata, job->status, message);
     else
         job->keys_done(job->userdata, job->status, message, job->keys, job->n_keys);
     job_destroy(job);
-    return 0;
 }
 
 void store_keys_free(StoreKey *keys, size_t n_keys)

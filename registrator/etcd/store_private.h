@@ -1,6 +1,7 @@
 /* Shared by the public verbs and the two backends. */
 #pragma once
 
+#include "base/timer.h"
 #include "etcd/store.h"
 
 #include <sys/queue.h>
@@ -36,7 +37,7 @@ typedef struct EtcdVersion {
 
 struct Store {
     sd_event *event;
-    sd_event_source *defer;
+    Timer defer;
     TAILQ_HEAD(, StoreJob) running;
     TAILQ_HEAD(, StoreJob) finished;
     StoreConfig config; /* the store owns its strings; .etcd is not kept */
@@ -91,7 +92,7 @@ bool store_job_check_transport(StoreJob *job, const HttpResult *result);
 void store_count(Store *store, StoreOperation operation, StoreStatus status);
 
 /* The handler of Store.defer: calls done of finished jobs. */
-int store_job_on_defer(sd_event_source *source, void *userdata);
+void store_job_on_defer(void *userdata);
 
 /* Returns the timeout in ms of a request that renews keys. It is at most max, and short enough to ask another member
  * before the TTL ends. */

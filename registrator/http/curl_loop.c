@@ -28,13 +28,13 @@ enum {
 struct CurlLoop {
     sd_event *event;
     CURLM *multi;
-    sd_event_source *timer;
-    sd_event_source *kick; /* runs at once if libcurl wants a call without a delay */
+    Timer timer;
+    Timer kick; /* runs at once if libcurl wants a call without a delay */
     uint64_t deadline_us; /* when libcurl wants a call; 0: never */
     uint64_t armed_us; /* when the timer fires; 0: the timer is off */
     LIST_HEAD(, LoopSocket) sockets;
     Unwatched unwatched[UNWATCHED_MAX]; /* easy NULL: the place is free */
-    sd_event_source *retry; /* watches the unwatched sockets */
+    Timer retry; /* watches the unwatched sockets */
     CurlLoopFn finished;
     void *userdata;
 };
@@ -78,13 +78,11 @@ static void loop_time_out(CurlLoop *loop)
     loop_collect_finished(loop);
 }
 
-static int on_kick(sd_event_source *source, void *userdata)
+static void on_kick(void *userdata)
 {
     CurlLoop *loop = userdata;
 
-    (void)source;
     loop_time_out(loop);
-    return 0;
 }
 
 static uint64_t monotonic_us(void)
@@ -97,27 +95,23 @@ static uint64_t monotonic_us(void)
 
 static void loop_call_at(CurlLoop *loop, uint64_t usec)
 {
-    (void)sd_event_source_set_time(loop->timer, usec);
-    (void)sd_event_source_set_enabled(loop->timer, SD_EVENT_ONESHOT);
+    timer_arm_at(&loop->timer, usec);
     loop->armed_us = usec;
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_timer(void *userdata)
 {
     CurlLoop *loop = userdata;
 
-    (void)source;
-    (void)usec;
     loop->armed_us = 0;
     if (loop->deadline_us == 0)
-        return 0;
+        return;
     if (monotonic_us() < loop->deadline_us) {
         loop_call_at(loop, loop->deadline_us);
-        return 0;
+        return;
     }
     loop->deadline_us = 0;
     loop_time_out(loop);
-    return 0;
 }
 
 static LoopSocket *socket_free(LoopSocket *socket)
@@ -189,28 +183,25 @@ static void loop_note_unwatched(CurlLoop *loop, CURL *easy, curl_socket_t fd, in
     for (size_t i = 0; i < UNWATCHED_MAX; i++)
         if (!loop->unwatched[i].easy) {
             loop->unwatched[i] = (Unwatched){ .easy = easy, .fd = fd, .what = what };
-            timer_arm(loop->retry, RETRY_US);
+            timer_arm(&loop->retry, RETRY_US);
             return;
         }
 }
 
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_retry(void *userdata)
 {
     CurlLoop *loop = userdata;
 
-    (void)source;
-    (void)usec;
     for (size_t i = 0; i < UNWATCHED_MAX; i++) {
         Unwatched *unwatched = &loop->unwatched[i];
 
         if (!unwatched->easy)
             continue;
         if (loop_watch(loop, loop_find_socket(loop, unwatched->fd), unwatched->fd, unwatched->what) < 0)
-            timer_arm(loop->retry, RETRY_US);
+            timer_arm(&loop->retry, RETRY_US);
         else
             unwatched->easy = NULL;
     }
-    return 0;
 }
 
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *socketp)
@@ -242,7 +233,7 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *userdata)
     if (timeout_ms < 0)
         return 0;
     if (timeout_ms == 0) {
-        defer_arm(loop->kick);
+        defer_arm(&loop->kick);
         return 0;
     }
     loop->deadline_us = monotonic_us() + (uint64_t)timeout_ms * 1000;
@@ -319,9 +310,9 @@ CurlLoop *curl_loop_free(CurlLoop *loop)
     }
     while ((socket = LIST_FIRST(&loop->sockets)))
         socket_free(socket);
-    sd_event_source_disable_unref(loop->kick);
-    sd_event_source_disable_unref(loop->timer);
-    sd_event_source_disable_unref(loop->retry);
+    timer_clear(&loop->kick);
+    timer_clear(&loop->timer);
+    timer_clear(&loop->retry);
     sd_event_unref(loop->event);
     free(loop);
     return NULL;

@@ -1,7 +1,6 @@
 #include "http/http_private.h"
 
 #include "base/text.h"
-#include "base/timer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +27,7 @@ static void request_make_ready(HttpRequest *request)
         return;
     TAILQ_INSERT_TAIL(&http->ready, request, ready);
     request->is_ready = true;
-    defer_arm(http->defer);
+    defer_arm(&http->defer);
 }
 
 static bool status_is_success(long status)
@@ -331,20 +330,18 @@ static void request_dispatch(HttpRequest *request)
 
 /* Handles one request in each turn of the loop, so that other sources get their turn. The callback may free the
  * Http, so no code uses it after the callback. */
-static int on_defer(sd_event_source *source, void *userdata)
+static void on_defer(void *userdata)
 {
     Http *http = userdata;
     HttpRequest *request = TAILQ_FIRST(&http->ready);
 
-    (void)source;
     if (!request)
-        return 0;
+        return;
     TAILQ_REMOVE(&http->ready, request, ready);
     request->is_ready = false;
     if (!TAILQ_EMPTY(&http->ready))
-        defer_arm(http->defer);
+        defer_arm(&http->defer);
     request_dispatch(request);
-    return 0;
 }
 
 static void on_transfer_finished(void *userdata, CURL *easy, CURLcode code)
@@ -403,7 +400,7 @@ Http *http_free(Http *http)
     while (http->n_idle > 0)
         curl_easy_cleanup(http->idle[--http->n_idle]);
     curl_loop_free(http->loop);
-    sd_event_source_disable_unref(http->defer);
+    timer_clear(&http->defer);
     free(http->unix_socket);
     free(http->ca);
     free(http->cert);

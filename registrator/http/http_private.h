@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/grow.h"
+#include "base/timer.h"
 #include "http/curl_loop.h"
 #include "http/http.h"
 
@@ -49,7 +50,7 @@ struct HttpRequest {
 
 struct Http {
     CurlLoop *loop;
-    sd_event_source *defer;
+    Timer defer;
     TAILQ_HEAD(RequestList, HttpRequest) requests;
     TAILQ_HEAD(, HttpRequest) ready;
     CURL *idle[IDLE_HANDLES_MAX];

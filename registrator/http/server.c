@@ -21,11 +21,13 @@ enum {
 
 struct Server {
     struct MHD_Daemon *daemon;
-    sd_event_source *io, *timer, *deadline;
+    sd_event_source *io;
+    Timer timer, deadline;
     ServerClients clients;
     sd_event *event; /* not a reference: the event sources hold the loop */
     int fd; /* the listening socket */
-    sd_event_source *accept, *accept_retry;
+    sd_event_source *accept;
+    Timer accept_retry;
     bool accept_failed; /* the log has the error already */
     char *address; /* the unix socket's path, or the value of --listen */
     bool is_file; /* address is a file, which server_free() removes */
@@ -203,13 +205,13 @@ static void server_turn(Server *server)
     end = server_clients_end_old(&server->clients, now, LIFETIME_US);
     (void)MHD_run(server->daemon);
     if (end > 0)
-        timer_arm(server->deadline, end - now);
+        timer_arm(&server->deadline, end - now);
     else
-        source_disarm(server->deadline);
+        timer_disarm(&server->deadline);
     if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
-        timer_arm(server->timer, (uint64_t)wait_ms * 1000);
+        timer_arm(&server->timer, (uint64_t)wait_ms * 1000);
     else
-        source_disarm(server->timer);
+        timer_disarm(&server->timer);
 }
 
 /* The agent calls accept(), not libmicrohttpd: without free descriptors, libmicrohttpd would try again without a
@@ -234,19 +236,17 @@ static int on_accept(sd_event_source *source, int listening, uint32_t revents, v
             log_warning_errno(errno, "Failed to take a connection at %s, trying again every second: %m",
                               server->address);
         server->accept_failed = true;
-        timer_arm(server->accept_retry, ACCEPT_RETRY_US);
-        source_disarm(server->accept);
+        timer_arm(&server->accept_retry, ACCEPT_RETRY_US);
+        (void)sd_event_source_set_enabled(server->accept, SD_EVENT_OFF);
     }
     return 0;
 }
 
-static int on_accept_retry(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_accept_retry(void *userdata)
 {
     Server *server = userdata;
 
-    (void)source;
-    (void)usec;
-    return sd_event_source_set_enabled(server->accept, SD_EVENT_ON);
+    (void)sd_event_source_set_enabled(server->accept, SD_EVENT_ON);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -258,19 +258,16 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
     return 0;
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_timer(void *userdata)
 {
-    (void)source;
-    (void)usec;
     server_turn(userdata);
-    return 0;
 }
 
 static int server_add_sources(Server *server, sd_event *event)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    sd_event_source **sources[] = { &server->io, &server->timer, &server->deadline, &server->accept,
-                                    &server->accept_retry };
+    sd_event_source **sources[] = { &server->io, &server->timer.source, &server->deadline.source, &server->accept,
+                                    &server->accept_retry.source };
     int r;
 
     if (!info)
@@ -329,10 +326,10 @@ Server *server_free(Server *server)
     if (!server)
         return NULL;
     sd_event_source_disable_unref(server->io);
-    sd_event_source_disable_unref(server->timer);
-    sd_event_source_disable_unref(server->deadline);
+    timer_clear(&server->timer);
+    timer_clear(&server->deadline);
     sd_event_source_disable_unref(server->accept);
-    sd_event_source_disable_unref(server->accept_retry);
+    timer_clear(&server->accept_retry);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     (void)close(server->fd);

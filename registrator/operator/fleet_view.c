@@ -20,22 +20,19 @@ enum {
 
 struct FleetView {
     sd_event *event;
-    sd_event_source *timer; /* drops the page */
+    Timer timer; /* drops the page */
     FleetReader *reader; /* NULL: no read of etcd is under way */
     const Settings *settings; /* the settings of the read */
     SharedText *html; /* the last page; NULL: no page */
     uint64_t time_us; /* when the last page was made */
 };
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_timer(void *userdata)
 {
     FleetView *view = userdata;
 
-    (void)source;
-    (void)usec;
     view->html = shared_text_unref(view->html);
     (void)malloc_trim(0);
-    return 0;
 }
 
 /* "/app/, /traefik/": the prefixes of all layouts. */
@@ -67,7 +64,7 @@ static void on_read(void *userdata, Fleet *fleet, const char *why)
     view->time_us = loop_now_us(view->event, CLOCK_MONOTONIC);
     fleet_free(fleet);
     view->reader = fleet_reader_free(view->reader);
-    timer_arm(view->timer, FORGET_US);
+    timer_arm(&view->timer, FORGET_US);
     (void)malloc_trim(0);
 }
 
@@ -110,7 +107,7 @@ FleetView *fleet_view_free(FleetView *view)
     if (!view)
         return NULL;
     fleet_view_forget(view);
-    sd_event_source_disable_unref(view->timer);
+    timer_clear(&view->timer);
     sd_event_unref(view->event);
     free(view);
     return NULL;

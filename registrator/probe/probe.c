@@ -1,5 +1,6 @@
 #include "probe/probe.h"
 
+#include "base/timer.h"
 #include "http/http.h"
 
 #include <arpa/inet.h>
@@ -24,7 +25,7 @@ typedef struct Probe {
     ProbeOutcome outcome; /* valid once `done` is armed */
     int fd; /* -1: no connection */
     sd_event_source *io, *timeout;
-    sd_event_source *done; /* passes on the outcome with the loop's next turn */
+    Timer done; /* passes on the outcome with the loop's next turn */
     Http *http; /* of this probe only, so that no connection outlives the probe */
     LIST_ENTRY(Probe) link;
 } Probe;
@@ -34,7 +35,7 @@ struct Prober {
     ProberNextFn next;
     ProberAnsweredFn answered;
     void *userdata;
-    sd_event_source *due;
+    Timer due;
     LIST_HEAD(, Probe) probes;
     unsigned n_probes;
 };
@@ -54,7 +55,7 @@ static void probe_close(Probe *probe)
 static void probe_free(Probe *probe)
 {
     probe_close(probe);
-    sd_event_source_disable_unref(probe->done);
+    timer_clear(&probe->done);
     LIST_REMOVE(probe, link);
     probe->prober->n_probes--;
     free(probe);
@@ -74,21 +75,19 @@ static void probe_finish(Probe *probe, ProbeOutcome outcome)
         return;
     }
     probe->outcome = outcome == PROBE_SILENT && probe->refused ? PROBE_REFUSED : outcome;
-    (void)sd_event_source_set_enabled(probe->done, SD_EVENT_ONESHOT);
+    defer_arm(&probe->done);
 }
 
-static int on_done(sd_event_source *source, void *userdata)
+static void on_done(void *userdata)
 {
     Probe *probe = userdata;
     Prober *prober = probe->prober;
     ProbeQuestion question = probe->question;
     ProbeOutcome outcome = probe->outcome;
 
-    (void)source;
     probe_free(probe);
     prober->answered(prober->userdata, &question, outcome);
     prober_pull(prober);
-    return 0;
 }
 
 /* Connections. */
@@ -268,13 +267,11 @@ static int prober_start(Prober *prober, const ProbeQuestion *question)
     probe->question = *question;
     probe->target = &probe->question.target;
     probe->fd = -1;
-    r = sd_event_add_defer(prober->event, &probe->done, on_done, probe);
+    r = defer_add(prober->event, &probe->done, on_done, probe);
     if (r >= 0)
-        r = sd_event_source_set_priority(probe->done, PROBE_PRIORITY);
-    if (r >= 0)
-        r = sd_event_source_set_enabled(probe->done, SD_EVENT_OFF);
+        r = timer_set_priority(&probe->done, PROBE_PRIORITY);
     if (r < 0) {
-        sd_event_source_disable_unref(probe->done);
+        timer_clear(&probe->done);
         free(probe);
         return r;
     }
@@ -284,29 +281,23 @@ static int prober_start(Prober *prober, const ProbeQuestion *question)
     return 0;
 }
 
-static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_due(void *userdata)
 {
     Prober *prober = userdata;
     ProbeQuestion question;
-    uint64_t due_us = 0, now_us = 0;
+    uint64_t due_us = 0, now_us = loop_now_us(prober->event, CLOCK_BOOTTIME);
 
-    (void)source;
-    (void)usec;
-    (void)sd_event_now(prober->event, CLOCK_BOOTTIME, &now_us);
     while (prober->n_probes < PROBES_AT_ONCE && prober->next(prober->userdata, now_us, &question, &due_us))
         if (prober_start(prober, &question) < 0)
             prober->answered(prober->userdata, &question, PROBE_SILENT);
     /* If all slots are in use, the next free slot looks again. */
-    if (prober->n_probes >= PROBES_AT_ONCE || due_us == 0)
-        return 0;
-    (void)sd_event_source_set_time(prober->due, due_us);
-    return sd_event_source_set_enabled(prober->due, SD_EVENT_ONESHOT);
+    if (prober->n_probes < PROBES_AT_ONCE && due_us > 0)
+        timer_arm_at(&prober->due, due_us);
 }
 
 void prober_pull(Prober *prober)
 {
-    (void)sd_event_source_set_time(prober->due, 0);
-    (void)sd_event_source_set_enabled(prober->due, SD_EVENT_ONESHOT);
+    timer_arm_at(&prober->due, 0);
 }
 
 int prober_new(Prober **ret, sd_event *event, ProberNextFn next, ProberAnsweredFn answered, void *userdata)
@@ -321,11 +312,9 @@ int prober_new(Prober **ret, sd_event *event, ProberNextFn next, ProberAnsweredF
     prober->answered = answered;
     prober->userdata = userdata;
     LIST_INIT(&prober->probes);
-    r = sd_event_add_time(event, &prober->due, CLOCK_BOOTTIME, 0, 1, on_due, prober);
+    r = timer_add(event, &prober->due, CLOCK_BOOTTIME, 1, on_due, prober);
     if (r >= 0)
-        r = sd_event_source_set_priority(prober->due, PROBE_PRIORITY);
-    if (r >= 0)
-        r = sd_event_source_set_enabled(prober->due, SD_EVENT_OFF);
+        r = timer_set_priority(&prober->due, PROBE_PRIORITY);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(prober);
@@ -338,7 +327,7 @@ Prober *prober_free(Prober *prober)
         return NULL;
     while (!LIST_EMPTY(&prober->probes))
         probe_free(LIST_FIRST(&prober->probes));
-    sd_event_source_disable_unref(prober->due);
+    timer_clear(&prober->due);
     sd_event_unref(prober->event);
     free(prober);
     return NULL;

@@ -1,8 +1,6 @@
 /* The publisher's interface: set-up, changed settings, and queries. */
 #include "publisher/publisher_private.h"
 
-#include "base/timer.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -10,17 +8,15 @@
 
 void publisher_wake(Publisher *publisher)
 {
-    defer_arm(publisher->flush);
+    defer_arm(&publisher->flush);
 }
 
-static int on_flush(sd_event_source *source, void *userdata)
+static void on_flush(void *userdata)
 {
     Publisher *publisher = userdata;
 
-    (void)source;
     while (publisher->session.state == SESSION_ONLINE && batches_write_next(publisher))
         ;
-    return 0;
 }
 
 void publisher_check_idle(const Publisher *publisher)
@@ -48,7 +44,7 @@ static int add_flush(Publisher *publisher)
     int r = defer_add(publisher->event, &publisher->flush, on_flush, publisher);
 
     /* Runs after all events that have arrived, so that a burst becomes one batch. */
-    return r < 0 ? r : sd_event_source_set_priority(publisher->flush, SD_EVENT_PRIORITY_NORMAL + 10);
+    return r < 0 ? r : timer_set_priority(&publisher->flush, SD_EVENT_PRIORITY_NORMAL + 10);
 }
 
 int publisher_new(Publisher **ret, sd_event *event, Store *store, const PublisherConfig *config,
@@ -95,7 +91,7 @@ Publisher *publisher_free(Publisher *publisher)
     HASH_ITER (hh, publisher->entries, entry, next)
         entry_remove(publisher, entry);
     session_end(publisher);
-    sd_event_source_disable_unref(publisher->flush);
+    timer_clear(&publisher->flush);
     sd_event_unref(publisher->event);
     free(publisher);
     return NULL;

@@ -3,9 +3,8 @@
 #pragma once
 
 #include "base/backoff.h"
+#include "base/timer.h"
 #include "publisher/publisher.h"
-
-#include <systemd/sd-event.h>
 
 typedef struct Batch Batch;
 
@@ -40,7 +39,7 @@ typedef struct Session {
     uint64_t beat_us, open_us; /* when the heartbeat under way was sent (0: no heartbeat), and the last opening */
     uint64_t beat_generation;
     Backoff backoff;
-    sd_event_source *retry, *heartbeat;
+    Timer retry, heartbeat;
 } Session;
 
 struct Publisher {
@@ -58,7 +57,7 @@ struct Publisher {
     size_t n_registered;
     LIST_HEAD(, Batch) batches;
     unsigned n_writes, n_refreshes; /* batches under way */
-    sd_event_source *flush;
+    Timer flush;
     PublisherCounters counters;
 };
 

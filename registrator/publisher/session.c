@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "base/timer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -86,9 +85,9 @@ static void schedule_retry(Publisher *publisher)
     Session *session = &publisher->session;
 
     /* Calls that succeed in the meantime do not delay the timer. */
-    if (sd_event_source_get_enabled(session->retry, NULL) > 0)
+    if (timer_is_armed(&session->retry))
         return;
-    timer_arm(session->retry, backoff_next_us(&session->backoff));
+    timer_arm(&session->retry, backoff_next_us(&session->backoff));
 }
 
 void session_fail(Publisher *publisher, StoreStatus status, const char *message)
@@ -109,7 +108,7 @@ void session_lose_keys(Publisher *publisher, const char *message)
     HASH_ITER (hh, publisher->entries, entry, next)
         entry_move(publisher, entry, KEY_EXPIRED);
     session_move(publisher, SESSION_CLOSED, "");
-    timer_arm(publisher->session.retry, 0);
+    timer_arm(&publisher->session.retry, 0);
     publisher->handlers.lease_lost(publisher->userdata);
 }
 
@@ -206,25 +205,23 @@ static void session_open(Publisher *publisher)
 }
 
 /* Sends one question, not all waiting calls. Its answer decides how to continue. */
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_retry(void *userdata)
 {
     Publisher *publisher = userdata;
     Session *session = &publisher->session;
 
-    (void)source;
-    (void)usec;
     if (session->state == SESSION_CLOSED) {
         session_open(publisher);
-        return 0;
+        return;
     }
     if (session->state != SESSION_SILENT && session->state != SESSION_REFUSED)
-        return 0;
+        return;
     session->refreshes_failing = false;
     if (publisher->n_writes > 0 || session->beat_us > 0)
-        return 0; /* the answer to the call under way decides */
+        return; /* the answer to the call under way decides */
     if (session->state == SESSION_REFUSED) {
         session_open(publisher);
-        return 0;
+        return;
     }
     if (!batches_write_next(publisher)) {
         if (store_has_lease(publisher->store))
@@ -233,7 +230,6 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
             session_open(publisher);
     }
     refresher_run(store_refresher(publisher->store));
-    return 0;
 }
 
 /* Heartbeats. */
@@ -270,13 +266,12 @@ static void session_beat(Publisher *publisher)
         on_heartbeat_done(publisher, STORE_UNREACHABLE, publisher_no_memory);
 }
 
-static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_heartbeat(void *userdata)
 {
     Publisher *publisher = userdata;
     Session *session = &publisher->session;
 
-    (void)usec;
-    timer_arm(source, heartbeat_us(publisher));
+    timer_arm(&session->heartbeat, heartbeat_us(publisher));
     if (session_is_open(publisher)) {
         publisher->handlers.heartbeat(publisher->userdata);
         entries_due(publisher, ENTRY_CONFLICT, false);
@@ -286,7 +281,6 @@ static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
     }
     /* Also sends the heartbeat while the store is opened again, which may take longer than the rest of the TTL. */
     session_beat(publisher);
-    return 0;
 }
 
 /* Resync. */
@@ -351,21 +345,21 @@ int session_begin(Publisher *publisher)
         r = timer_add(publisher->event, &session->heartbeat, CLOCK_BOOTTIME, 0, on_heartbeat, publisher);
     if (r < 0)
         return r;
-    timer_arm(session->retry, 0);
-    timer_arm(session->heartbeat, first_heartbeat_us(publisher));
+    timer_arm(&session->retry, 0);
+    timer_arm(&session->heartbeat, first_heartbeat_us(publisher));
     return 0;
 }
 
 void session_end(Publisher *publisher)
 {
-    sd_event_source_disable_unref(publisher->session.retry);
-    sd_event_source_disable_unref(publisher->session.heartbeat);
+    timer_clear(&publisher->session.retry);
+    timer_clear(&publisher->session.heartbeat);
     free(publisher->session.why);
 }
 
 void session_set_heartbeat(Publisher *publisher)
 {
-    timer_arm(publisher->session.heartbeat, first_heartbeat_us(publisher));
+    timer_arm(&publisher->session.heartbeat, first_heartbeat_us(publisher));
     if (session_is_open(publisher))
         batches_start_refreshing(publisher);
 }
@@ -378,7 +372,7 @@ void session_restart(Publisher *publisher)
     session->writes_failing = session->refreshes_failing = false;
     session->generation++;
     session_move(publisher, SESSION_CLOSED, "");
-    timer_arm(publisher->session.retry, 0);
+    timer_arm(&publisher->session.retry, 0);
 }
 
 uint64_t publisher_heartbeat_age_us(const Publisher *publisher)
