@@ -316,10 +316,9 @@ int advertise_set(Advertise *advertise, const char *setting)
 
     if (r < 0)
         return r;
-    if (!advertise->setting != !copy || (copy && strcmp(copy, advertise->setting) != 0))
+    if (!text_same(advertise->setting, copy))
         advertise->fresh_setting = true;
-    free(advertise->setting);
-    advertise->setting = copy;
+    text_take(&advertise->setting, copy);
     advertise->failed = false;
     return 0;
 }

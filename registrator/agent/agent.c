@@ -48,8 +48,7 @@ void agent_update_status(Agent *agent)
     if (agent->status && strcmp(status, agent->status) == 0)
         return;
     (void)sd_notifyf(0, "STATUS=%s", status);
-    free(agent->status);
-    agent->status = TAKE_PTR(status);
+    text_take(&agent->status, TAKE_PTR(status));
 }
 
 /* Ready means that the first list is registered, or that only a peer or the operator can remove the obstacle. */

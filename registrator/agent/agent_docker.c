@@ -2,6 +2,7 @@
 #include "agent/agent_private.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -100,8 +101,7 @@ static void on_docker_connected(void *userdata, const char *engine_id)
     agent->counters.docker_connects++;
     tracker_connected(agent->tracker);
     if (copy) {
-        free(agent->engine_id);
-        agent->engine_id = copy;
+        text_take(&agent->engine_id, copy);
         r = agent_make_publisher(agent, true);
     } else if (other) {
         r = -ENOMEM;

@@ -2,17 +2,12 @@
 #include "agent/agent_private.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/timer.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-
-static bool same_control(const Settings *a, const Settings *b)
-{
-    return strcmp(a->control, b->control) == 0 &&
-           (a->listen && b->listen ? strcmp(a->listen, b->listen) == 0 : a->listen == b->listen);
-}
 
 /* settings: taken. Parts whose settings are unchanged continue undisturbed. */
 static int apply_settings(Agent *agent, Settings *settings)
@@ -20,6 +15,7 @@ static int apply_settings(Agent *agent, Settings *settings)
     CLEANUP(settings_free_p) Settings *old = agent->settings;
     CLEANUP_FREE const char **old_labels = agent->labels;
     bool same_store = settings_same_store(old, settings);
+    bool same_control = text_same(old->control, settings->control) && text_same(old->listen, settings->listen);
     int r;
 
     agent->settings = settings;
@@ -40,7 +36,7 @@ static int apply_settings(Agent *agent, Settings *settings)
         if (r < 0)
             return r;
     }
-    if (agent->control && !same_control(old, settings)) {
+    if (agent->control && !same_control) {
         r = control_move(agent->control, settings->control, settings->listen);
         if (r < 0)
             return r;

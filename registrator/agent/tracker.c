@@ -3,6 +3,7 @@
 #include "base/backoff.h"
 #include "base/log.h"
 #include "base/numbers.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -66,8 +67,7 @@ void tracker_set_grace(Tracker *tracker, uint64_t grace_us)
 
 static void set_why(Tracker *tracker, const char *why)
 {
-    free(tracker->why);
-    tracker->why = why ? strdup(why) : NULL;
+    text_take(&tracker->why, why ? strdup(why) : NULL);
 }
 
 /* The one function that moves the state. */

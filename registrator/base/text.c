@@ -23,9 +23,14 @@ int text_replace(char **text, const char *other)
 
     if (!copy)
         return -ENOMEM;
-    free(*text);
-    *text = copy;
+    text_take(text, copy);
     return 0;
+}
+
+void text_take(char **text, char *owned)
+{
+    free(*text);
+    *text = owned;
 }
 
 char *text_vformat(const char *format, va_list arguments)

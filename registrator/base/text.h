@@ -11,6 +11,8 @@
 int text_copy(char **ret, const char *text);
 /* Frees *text and stores a copy of other. 0, or -ENOMEM: *text is unchanged. */
 int text_replace(char **text, const char *other);
+/* Frees *text and stores owned in its place, which may be NULL. */
+void text_take(char **text, char *owned);
 /* The text that printf() would print, malloc'd. NULL: no memory. */
 char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *text_vformat(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));

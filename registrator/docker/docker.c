@@ -101,10 +101,9 @@ void docker_fail(Docker *docker, int error, const char *what, const char *detail
     }
     if (first)
         docker->logged_error = error;
-    if (!first && why && docker->why && strcmp(why, docker->why) == 0)
+    if (!first && why && text_same(why, docker->why))
         return;
-    free(docker->why);
-    docker->why = TAKE_PTR(why);
+    text_take(&docker->why, TAKE_PTR(why));
     docker->handlers.lost(docker->userdata, docker->why ? docker->why : what);
 }
 
@@ -158,8 +157,7 @@ static int docker_read_info(Docker *docker, const HttpResult *result)
         return r;
     if (docker->engine_id && strcmp(docker->engine_id, identity) != 0)
         docker->last_event_ns = 0;
-    free(docker->engine_id);
-    docker->engine_id = identity;
+    text_take(&docker->engine_id, identity);
     return 0;
 }
 

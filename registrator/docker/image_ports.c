@@ -1,6 +1,7 @@
 #include "docker/image_ports.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -50,7 +51,6 @@ int image_ports_read(Container *container, const char *body, size_t size)
         return -EBADMSG;
     for (size_t i = 0; cJSON_IsObject(exposed) && i < container->n_ports; i++)
         container->ports[i].exposed = is_exposed(exposed, &container->ports[i]);
-    free(container->image_id);
-    container->image_id = NULL;
+    text_take(&container->image_id, NULL);
     return 0;
 }

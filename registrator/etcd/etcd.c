@@ -90,8 +90,7 @@ static void request_note_failure(EtcdRequest *request, const HttpResult *result)
 {
     if (result->error == 0) {
         request->failed_status = result->status;
-        free(request->failed_body);
-        request->failed_body = strndup(result->body, ANSWER_KEPT_MAX);
+        text_take(&request->failed_body, strndup(result->body, ANSWER_KEPT_MAX));
         return;
     }
     size_t used = strlen(request->errors);
@@ -183,8 +182,7 @@ static void request_redirect(EtcdRequest *request, const char *url)
     const Etcd *etcd = request->etcd;
     char *origin = http_origin(url);
 
-    free(request->target);
-    request->target = origin;
+    text_take(&request->target, origin);
     if (!origin)
         request_refuse_redirect(request, url, "which is no URL of a server");
     else if (redirect_is_weaker(etcd->endpoints[request->endpoint], origin))
@@ -192,9 +190,8 @@ static void request_redirect(EtcdRequest *request, const char *url)
     else if (++request->redirects > REDIRECTS_MAX)
         request_refuse_redirect(request, origin, "one redirect too many");
     else
-        request_go(request, is_endpoint(etcd, origin) || (etcd->leader && text_same(etcd->leader, origin))
-                                ? REQUEST_FOLLOWS
-                                : REQUEST_ASKS_MEMBERS);
+        request_go(request, is_endpoint(etcd, origin) || text_same(etcd->leader, origin) ? REQUEST_FOLLOWS
+                                                                                         : REQUEST_ASKS_MEMBERS);
 }
 
 static void request_take_members(EtcdRequest *request, const HttpResult *result)
@@ -207,8 +204,8 @@ static void request_take_members(EtcdRequest *request, const HttpResult *result)
         request_refuse_redirect(request, request->target,
                                 "which is neither in --etcd nor in the cluster's own list of members");
     } else {
-        free(etcd->leader);
-        etcd->leader = strdup(request->target); /* without memory, the next request asks for the members again */
+        /* Without memory, the next request asks for the members again. */
+        text_take(&etcd->leader, strdup(request->target));
         request_go(request, REQUEST_FOLLOWS);
     }
 }

@@ -1,6 +1,7 @@
 #include "etcd/etcd3_message.h"
 
 #include "base/base64.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -106,8 +107,7 @@ int etcd3_parse_ranges(const cJSON *json, Etcd3Key *keys, size_t n)
         const cJSON *kv = range_kv(response);
         if (!kv)
             continue;
-        free(keys[i].value);
-        keys[i].value = NULL;
+        text_take(&keys[i].value, NULL);
         int r = parse_kv_value(kv, &keys[i].value);
         if (r < 0)
             return r;

@@ -239,8 +239,7 @@ static void call_send(Etcd3Job *job)
 
 void etcd3_call(Etcd3Job *job, const char *call, char *body, Etcd3AnswerFn on_answer, Etcd3ErrorFn on_error)
 {
-    free(job->body);
-    job->body = body;
+    text_take(&job->body, body);
     job->call = call;
     job->on_answer = on_answer;
     job->on_error = on_error;

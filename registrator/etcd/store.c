@@ -268,8 +268,7 @@ const char *store_describe(Store *store)
             etcd_endpoint(store->etcd));
     if (store->backend->describe)
         store->backend->describe(store, out);
-    free(store->description);
-    store->description = text_stream_close(&stream, out);
+    text_take(&store->description, text_stream_close(&stream, out));
     return store->description ? store->description : etcd_endpoint(store->etcd);
 }
 

@@ -67,8 +67,7 @@ static int take_node(FleetRow *row, const Matches *matches)
 
     if (r < 0 || *node == '\0')
         return r;
-    free(row->host);
-    row->host = TAKE_PTR(node);
+    text_take(&row->host, TAKE_PTR(node));
     row->has_node = true;
     return 0;
 }

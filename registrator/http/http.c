@@ -74,8 +74,7 @@ static void request_keep_header(HttpRequest *request, const char *line, size_t s
         size--;
     if (size > HEADER_VALUE_MAX)
         return;
-    free(request->header);
-    request->header = strndup(line, size);
+    text_take(&request->header, strndup(line, size));
 }
 
 size_t http_request_take_header(char *line, size_t one, size_t size, void *userdata)

@@ -225,8 +225,7 @@ static void get_cached(Control *control, Cached *cached, void (*get)(const Contr
 
     if (!cached->body || now - cached->time_us >= REMOTE_STATUS_AGE_US) {
         get(control, reply);
-        free(cached->body);
-        cached->body = reply->body;
+        text_take(&cached->body, reply->body);
         cached->content_type = reply->content_type;
         cached->time_us = now;
     }
@@ -351,8 +350,7 @@ static void unlink_socket(Control *control)
 {
     if (control->link)
         (void)unlink(control->link);
-    free(control->link);
-    control->link = NULL;
+    text_take(&control->link, NULL);
 }
 
 static int open_local(Control *control, const char *path)

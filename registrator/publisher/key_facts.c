@@ -13,21 +13,15 @@
  * difference wraps. */
 static const uint64_t latency_max_ns = UINT64_C(3600) * 1000000000;
 
-static void set_string(char **string, char *owned)
-{
-    free(*string);
-    *string = owned;
-}
-
 static void forget_ours(PublisherEntry *entry)
 {
-    set_string(&entry->published, NULL);
-    set_string(&entry->attempted, NULL);
+    text_take(&entry->published, NULL);
+    text_take(&entry->attempted, NULL);
 }
 
 static void forget_holder(PublisherEntry *entry)
 {
-    set_string(&entry->holder, NULL);
+    text_take(&entry->holder, NULL);
     entry->revision = 0;
 }
 
@@ -50,11 +44,11 @@ int publisher_want(Publisher *publisher, const char *key, const char *value, con
         return -ENOMEM;
     changed = !text_same(entry->wanted, value);
     if (changed)
-        set_string(&entry->reason, NULL);
-    set_string(&entry->wanted, TAKE_PTR(wanted));
-    set_string(&entry->owner, TAKE_PTR(name));
-    set_string(&entry->owner_id, TAKE_PTR(id));
-    set_string(&entry->after, NULL);
+        text_take(&entry->reason, NULL);
+    text_take(&entry->wanted, TAKE_PTR(wanted));
+    text_take(&entry->owner, TAKE_PTR(name));
+    text_take(&entry->owner_id, TAKE_PTR(id));
+    text_take(&entry->after, NULL);
     entry->event_ns = event_ns;
     entry->touched = ++publisher->clock;
     entry_move(publisher, entry, changed ? KEY_WISHED : KEY_REPEATED);
@@ -79,10 +73,10 @@ void publisher_unwant(Publisher *publisher, const char *key, const char *after, 
         return;
     if (may_be_left(publisher, entry))
         entry->attempted = TAKE_PTR(entry->wanted);
-    set_string(&entry->wanted, NULL);
-    set_string(&entry->reason, NULL);
+    text_take(&entry->wanted, NULL);
+    text_take(&entry->reason, NULL);
     /* without memory the deletion loses its order, but still happens */
-    set_string(&entry->after, after ? strdup(after) : NULL);
+    text_take(&entry->after, after ? strdup(after) : NULL);
     entry->event_ns = event_ns;
     entry->touched = ++publisher->clock;
     entry_move(publisher, entry, KEY_WISHED);
@@ -152,7 +146,7 @@ static KeyEvent note_conflict(Publisher *publisher, PublisherEntry *entry, Store
 
     forget_ours(entry);
     entry->event_ns = 0; /* the time for which the holder stays is not our latency */
-    set_string(&entry->holder, TAKE_PTR(op->holder));
+    text_take(&entry->holder, TAKE_PTR(op->holder));
     entry->revision = op->revision;
     if (changed) {
         publisher->counters.conflicts++;
@@ -174,13 +168,13 @@ static KeyEvent note_rejection(PublisherEntry *entry, StoreOp *op, char **attemp
     bool of_this_wish = text_same(entry->wanted, op->value);
 
     if (!removal)
-        set_string(&entry->attempted, TAKE_PTR(*attempted));
+        text_take(&entry->attempted, TAKE_PTR(*attempted));
     if (!removal && !of_this_wish)
         return KEY_ANSWERED;
     if (!removal)
         entry->event_ns = 0;
     log_rejected(entry, op, logged);
-    set_string(&entry->reason, TAKE_PTR(op->holder));
+    text_take(&entry->reason, TAKE_PTR(op->holder));
     if (!removal)
         return KEY_REFUSED;
     /* etcd still has the key. The agent tries to delete it again, as with everything that etcd rejects. */
@@ -196,7 +190,7 @@ static void note_plan(Publisher *publisher, PublisherEntry *entry, const StoreOp
                                                           : "conflict";
 
     publisher->handlers.planned(publisher->userdata, what, entry->key, entry->wanted, op->holder);
-    set_string(&entry->attempted, NULL);
+    text_take(&entry->attempted, NULL);
     if (!entry->wanted)
         forget_ours(entry);
     else
@@ -232,9 +226,9 @@ static void note_success(Publisher *publisher, PublisherEntry *entry, const Stor
         forget_ours(entry);
         return;
     }
-    set_string(&entry->published, TAKE_PTR(entry->attempted));
+    text_take(&entry->published, TAKE_PTR(entry->attempted));
     forget_holder(entry);
-    set_string(&entry->reason, NULL);
+    text_take(&entry->reason, NULL);
 }
 
 void entry_answered(Publisher *publisher, PublisherEntry *entry, StoreOp *op, char **attempted, bool logged)
@@ -287,7 +281,7 @@ static int note_found(Publisher *publisher, const StoreKey *key, uint64_t since,
         entry->known = key->revision;
         if (text_replace(&entry->published, key->value) < 0)
             return -ENOMEM;
-        set_string(&entry->attempted, NULL);
+        text_take(&entry->attempted, NULL);
     }
     forget_holder(entry);
     entry_move(publisher, entry, KEY_FOUND);

@@ -63,7 +63,6 @@ static void session_move(Publisher *publisher, SessionState state, const char *w
     Session *session = &publisher->session;
     PublisherState before = publisher_state(publisher);
     bool opens = state == SESSION_OPENING || session->state == SESSION_OPENING;
-    char *copy;
 
     assert(legal[session->state][state]);
     if (store_has_lease(publisher->store) && (opens || state == SESSION_CLOSED))
@@ -71,10 +70,8 @@ static void session_move(Publisher *publisher, SessionState state, const char *w
     session->state = state;
     if (state == SESSION_OPENING || (publisher_state(publisher) == before && text_same(why, session->why)))
         return;
-    if (why != session->why && text_copy(&copy, why) == 0) { /* without memory, the next answer notes the reason */
-        free(session->why);
-        session->why = copy;
-    }
+    if (why != session->why)
+        (void)text_replace(&session->why, why); /* without memory, the next answer notes the reason */
     publisher->handlers.state_changed(publisher->userdata, publisher_state(publisher), why);
 }
 

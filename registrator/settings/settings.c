@@ -41,8 +41,7 @@ int loader_fail(Loader *loader, const char *format, ...)
     for (char *p = error; *p; p++)
         if (iscntrl((unsigned char)*p))
             *p = '?';
-    free(loader->error);
-    loader->error = error;
+    text_take(&loader->error, error);
     return -EINVAL;
 }
 
@@ -55,8 +54,7 @@ int loader_gather(char **gathered, const Option *option, const char *text)
     list = text_format("%s,%s", *gathered, text);
     if (!list)
         return -ENOMEM;
-    free(*gathered);
-    *gathered = list;
+    text_take(gathered, list);
     return 0;
 }
 
@@ -75,9 +73,7 @@ static void unset(const Option *option, void *field)
         *(LabelMatch **)field = label_matches_free(*(LabelMatch **)field);
         return;
     }
-    char **string = field;
-    free(*string);
-    *string = NULL;
+    text_take(field, NULL);
 }
 
 static int check_text(const char *text, char **ret_reason)

@@ -138,8 +138,7 @@ static int file_continue_value(File *file, const char *text)
 
     if (!value)
         return -ENOMEM;
-    free(file->value);
-    file->value = value;
+    text_take(&file->value, value);
     return 0;
 }
 
