@@ -1,5 +1,7 @@
 #include "fleet/fleet_reader.h"
 
+#include "base/timer.h"
+
 #include <assert.h>
 #include <errno.h>
 
@@ -14,7 +16,7 @@ struct FleetReader {
     sd_event *event; /* owned by the caller */
     const Settings *settings;
     ListingLimits limits;
-    sd_event_source *filling; /* turns the keys into rows */
+    Timer filling; /* turns the keys into rows */
     Fleet *fleet;
     Store *store;
     Listing *listing;
@@ -23,7 +25,7 @@ struct FleetReader {
 };
 
 /* r < 0: no memory. The callback may free the FleetReader. */
-static int finish(FleetReader *reader, int r)
+static void finish(FleetReader *reader, int r)
 {
     const char *const *unreadable;
     size_t n_unreadable = listing_unreadable(reader->listing, &unreadable);
@@ -37,10 +39,9 @@ static int finish(FleetReader *reader, int r)
     else
         reader->fleet->left_out = listing_left_out(reader->listing);
     reader->done(reader->userdata, TAKE_PTR(reader->fleet), r < 0 ? "out of memory" : NULL);
-    return 0;
 }
 
-static int on_filling(sd_event_source *source, void *userdata)
+static void on_filling(void *userdata)
 {
     FleetReader *reader = userdata;
     const ListedKey *keys;
@@ -49,9 +50,9 @@ static int on_filling(sd_event_source *source, void *userdata)
     int r = n > 0 ? fleet_add(reader->fleet, keys + at, n) : 0;
 
     if (r >= 0 && at + n < n_keys)
-        return 0;
-    (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
-    return finish(reader, r);
+        defer_arm(&reader->filling);
+    else
+        finish(reader, r);
 }
 
 static int start_filling(FleetReader *reader)
@@ -62,10 +63,12 @@ static int start_filling(FleetReader *reader)
                       settings->layouts, settings->n_layouts);
 
     if (r >= 0)
-        r = sd_event_add_defer(reader->event, &reader->filling, on_filling, reader);
+        r = defer_add(reader->event, &reader->filling, on_filling, reader);
     if (r >= 0)
-        r = sd_event_source_set_priority(reader->filling, PRIORITY);
-    return r < 0 ? r : sd_event_source_set_enabled(reader->filling, SD_EVENT_ON);
+        r = timer_set_priority(&reader->filling, PRIORITY);
+    if (r >= 0)
+        defer_arm(&reader->filling);
+    return r;
 }
 
 /* The callback may free the FleetReader. */
@@ -135,7 +138,7 @@ FleetReader *fleet_reader_free(FleetReader *reader)
     if (!reader)
         return NULL;
     store_free(reader->store);
-    sd_event_source_disable_unref(reader->filling);
+    timer_clear(&reader->filling);
     listing_free(reader->listing);
     fleet_free(reader->fleet);
     free(reader);
