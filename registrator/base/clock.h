@@ -1,6 +1,8 @@
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
-/* CLOCK_BOOTTIME: as a TTL does, it runs on while the machine is suspended. */
-uint64_t clock_boottime_us(void);
+/* The present time of the clock. For a TTL, use CLOCK_BOOTTIME: it runs on while the machine is suspended, as a TTL
+ * does. */
+uint64_t clock_us(clockid_t clock);

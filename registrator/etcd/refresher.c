@@ -4,7 +4,6 @@
 #include "base/timer.h"
 
 #include <errno.h>
-#include <time.h>
 
 enum {
     /* Refreshes go out in groups: a refresh in a group costs 70 us of CPU, and a refresh that wakes the process 190 us
@@ -28,7 +27,7 @@ struct Refresher {
 static void count_due(Refresher *refresher)
 {
     double n = (double)refresher->handlers.count(refresher->userdata);
-    uint64_t now_us = clock_boottime_us();
+    uint64_t now_us = clock_us(CLOCK_BOOTTIME);
 
     if (refresher->counted_us > 0)
         refresher->due += n * (double)(now_us - refresher->counted_us) / (double)refresher->interval_us;

@@ -1,11 +1,11 @@
 #include "http/curl_loop.h"
 
+#include "base/clock.h"
 #include "base/timer.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
-#include <time.h>
 
 typedef struct LoopSocket {
     CurlLoop *loop;
@@ -85,14 +85,6 @@ static void on_kick(void *userdata)
     loop_time_out(loop);
 }
 
-static uint64_t monotonic_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void loop_call_at(CurlLoop *loop, uint64_t usec)
 {
     timer_arm_at(&loop->timer, usec);
@@ -106,7 +98,7 @@ static void on_timer(void *userdata)
     loop->armed_us = 0;
     if (loop->deadline_us == 0)
         return;
-    if (monotonic_us() < loop->deadline_us) {
+    if (clock_us(CLOCK_MONOTONIC) < loop->deadline_us) {
         loop_call_at(loop, loop->deadline_us);
         return;
     }
@@ -236,7 +228,7 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *userdata)
         defer_arm(&loop->kick);
         return 0;
     }
-    loop->deadline_us = monotonic_us() + (uint64_t)timeout_ms * 1000;
+    loop->deadline_us = clock_us(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * 1000;
     if (loop->armed_us > 0 && loop->armed_us <= loop->deadline_us)
         return 0;
     loop_call_at(loop, loop->deadline_us);

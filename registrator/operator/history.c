@@ -1,5 +1,6 @@
 #include "operator/history.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -126,12 +127,10 @@ static void on_key_line(void *userdata, LogEvent event, const char *container, c
                         const char *line)
 {
     History *history = userdata;
-    struct timespec now;
 
-    (void)clock_gettime(CLOCK_REALTIME, &now);
     history_add(
         history,
-        &(HistoryEvent){ .time_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+        &(HistoryEvent){ .time_us = clock_us(CLOCK_REALTIME),
                          .container = container,
                          .id = id,
                          .event = log_event_name(event),

@@ -1,5 +1,6 @@
 #include "operator/metrics_source.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -44,11 +45,6 @@ static uint64_t resident_bytes(void)
     return proc_field("/proc/self/statm", 1) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static double seconds(const struct timespec *time)
-{
-    return (double)time->tv_sec + (double)time->tv_nsec / 1e9;
-}
-
 /* The start time of the process, from field 22 of proc(5): clock ticks since the machine's start. The agent started
  * later, after reading the settings. The first result is kept: two clocks are never read at the same moment, so a
  * second result would differ, and Prometheus would take the difference for a restart. */
@@ -56,13 +52,11 @@ static double start_s(void)
 {
     static double known;
     unsigned long long ticks = known > 0 ? 0 : proc_field("/proc/self/stat", 22 - 3);
-    struct timespec real, boot;
 
     if (ticks == 0)
         return known;
-    (void)clock_gettime(CLOCK_REALTIME, &real);
-    (void)clock_gettime(CLOCK_BOOTTIME, &boot);
-    known = seconds(&real) - seconds(&boot) + (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    known = (double)(clock_us(CLOCK_REALTIME) - clock_us(CLOCK_BOOTTIME)) / 1e6 +
+            (double)ticks / (double)sysconf(_SC_CLK_TCK);
     return known;
 }
 

@@ -83,7 +83,7 @@ static void add_crash_loop(cJSON *object, const CatalogEntry *entry)
 {
     const CrashLoop *loop = &entry->crash_loop;
     bool has_health = entry->container->health != HEALTH_NONE;
-    uint64_t now_us = clock_boottime_us(), until_us = crash_loop_until_us(loop);
+    uint64_t now_us = clock_us(CLOCK_BOOTTIME), until_us = crash_loop_until_us(loop);
     time_t until = time(NULL) + (time_t)(until_us > now_us ? (until_us - now_us + 999999) / 1000000 : 0);
     struct tm local;
     CLEANUP_FREE char *text = NULL;
@@ -115,7 +115,7 @@ static void add_ended(cJSON *object, const CatalogEntry *entry)
 
 static unsigned long seconds_since(uint64_t since_us)
 {
-    uint64_t now_us = clock_boottime_us();
+    uint64_t now_us = clock_us(CLOCK_BOOTTIME);
 
     return now_us > since_us ? (unsigned long)((now_us - since_us) / 1000000) : 0;
 }

@@ -2,12 +2,12 @@
  * these facts ends in entry_move(). */
 #include "publisher/publisher_private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 /* A longer latency more likely comes from a clock that was set. So does a negative one, because the unsigned
  * difference wraps. */
@@ -201,13 +201,10 @@ static void note_plan(Publisher *publisher, PublisherEntry *entry, const StoreOp
 static void observe_latency(Publisher *publisher, PublisherEntry *entry, const StoreOp *op)
 {
     bool removed = op->verb == STORE_REMOVE;
-    struct timespec now;
-    uint64_t now_ns;
+    uint64_t now_ns = clock_us(CLOCK_REALTIME) * 1000;
 
     if (!text_same(entry->wanted, removed ? NULL : op->value))
         return;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
     if (op->wrote && entry->event_ns > 0 && now_ns - entry->event_ns <= latency_max_ns)
         histogram_observe(removed ? &publisher->counters.delete_latency : &publisher->counters.put_latency,
                           (now_ns - entry->event_ns) / 1000);

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     /* after an outage, every key is written again within two seconds */
@@ -125,7 +124,7 @@ void session_answered(Publisher *publisher, uint64_t generation, StoreStatus sta
         session_fail(publisher, status, message);
         return;
     }
-    session->answered_us = clock_boottime_us();
+    session->answered_us = clock_us(CLOCK_BOOTTIME);
     /* After an outage, the answered question may have been a write, which renews no lease. */
     if (returned && session->answered_us - session->renewed_us >= heartbeat_us(publisher))
         session_beat(publisher);
@@ -148,7 +147,7 @@ void session_answered(Publisher *publisher, uint64_t generation, StoreStatus sta
 
 bool session_outlived_keys(const Publisher *publisher)
 {
-    uint64_t silence_us = clock_boottime_us() - publisher->session.answered_us;
+    uint64_t silence_us = clock_us(CLOCK_BOOTTIME) - publisher->session.answered_us;
 
     return session_is_open(publisher) && !store_has_lease(publisher->store) &&
            silence_us > (uint64_t)publisher->config.ttl_s * 1000000;
@@ -172,7 +171,7 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
         session_fail(publisher, status, message);
         return;
     }
-    session->answered_us = clock_boottime_us();
+    session->answered_us = clock_us(CLOCK_BOOTTIME);
     session->renewed_us = session->open_us;
     session->refreshes_failing = false;
     if (compare_opened(publisher, keys, n_keys) < 0) {
@@ -196,7 +195,7 @@ static void on_opened(void *userdata, StoreStatus status, const char *message, c
 static void session_open(Publisher *publisher)
 {
     session_move(publisher, SESSION_OPENING, "");
-    publisher->session.open_us = clock_boottime_us();
+    publisher->session.open_us = clock_us(CLOCK_BOOTTIME);
     if (store_open(publisher->store, on_opened, publisher) < 0)
         on_opened(publisher, STORE_UNREACHABLE, publisher_no_memory, NULL, 0);
 }
@@ -243,7 +242,7 @@ static void on_heartbeat_done(void *userdata, StoreStatus status, const char *me
     Session *session = &publisher->session;
 
     if (status == STORE_OK) {
-        session->answered_us = clock_boottime_us();
+        session->answered_us = clock_us(CLOCK_BOOTTIME);
         if (session->renewed_us < session->beat_us)
             session->renewed_us = session->beat_us;
     }
@@ -257,7 +256,7 @@ static void session_beat(Publisher *publisher)
 
     if (session->beat_us > 0 || !store_has_lease(publisher->store) || publisher->config.dry_run)
         return;
-    session->beat_us = clock_boottime_us();
+    session->beat_us = clock_us(CLOCK_BOOTTIME);
     session->beat_generation = session->generation;
     if (store_heartbeat(publisher->store, on_heartbeat_done, publisher) < 0)
         on_heartbeat_done(publisher, STORE_UNREACHABLE, publisher_no_memory);
@@ -377,7 +376,7 @@ uint64_t publisher_heartbeat_age_us(const Publisher *publisher)
     const Session *session = &publisher->session;
     uint64_t since = store_has_lease(publisher->store) ? session->renewed_us : session->answered_us;
 
-    return since > 0 ? clock_boottime_us() - since : UINT64_MAX;
+    return since > 0 ? clock_us(CLOCK_BOOTTIME) - since : UINT64_MAX;
 }
 
 const char *publisher_why(const Publisher *publisher)
