@@ -91,7 +91,7 @@ static void answer_inspect(Rig *rig, FakeConnection *connection, const char *id)
             return;
         }
         text = text_format("{\"Id\":\"%s\",\"Name\":\"/%s\",\"State\":{\"Status\":\"running\",\"Running\":true,"
-                           "\"StartedAt\":\"2020-01-01T00:00:00Z\"},\"Config\":{\"Image\":\"app:1\"},"
+                           "\"StartedAt\":\"2020-01-01T00:00:00Z\"},\"Config\":{\"Image\":\"app:1\",\"StopTimeout\":1},"
                            "\"HostConfig\":{\"NetworkMode\":\"bridge\"},\"NetworkSettings\":{\"Ports\":{\"80/tcp\":[{"
                            "\"HostIp\":\"0.0.0.0\",\"HostPort\":\"%u\"}]},\"Networks\":{}}}",
                            container->id, container->name, container->port);
@@ -363,8 +363,6 @@ static int teardown(void **state)
     fake_free(rig->etcd.server);
     sd_event_unref(rig->event);
     close(rig->notify_fd);
-    if (getenv("SHOW"))
-        fprintf(stdout, "%s", read_text(rig, rig->log));
     CLEANUP_FREE char *remove = text_format("rm -rf '%s'", rig->directory);
     assert_int_equal(system(remove), 0);
     free(rig);
@@ -619,6 +617,7 @@ static void two_containers_of_one_key(void **state)
     UNTIL(rig, etcd3_key(&rig->etcd, KEY));
     bool web = has(rig, KEY, "192.0.2.1:32768");
     send_event(rig, "die", web ? ID_1 : ID_2);
+    send_event(rig, "destroy", web ? ID_1 : ID_2);
     UNTIL(rig, has(rig, KEY, web ? "192.0.2.1:32769" : "192.0.2.1:32768"));
 }
 
