@@ -813,7 +813,7 @@ static void a_new_key_template_moves_the_keys(void **state)
     assert_int_equal(etcd3_lease(&rig->etcd, etcd3_key(&rig->etcd, "/new/web")->lease)->ttl_s, 60);
 }
 
-static void another_docker_is_asked_anew(void **state)
+static void another_docker_gets_the_questions(void **state)
 {
     Rig *rig = *state;
 
@@ -899,7 +899,7 @@ int main(void)
         TEST(before_it_is_ready_a_reload_is_not_announced),
         TEST(new_settings_of_one_part_leave_the_others),
         TEST(a_new_key_template_moves_the_keys),
-        TEST(another_docker_is_asked_anew),
+        TEST(another_docker_gets_the_questions),
         TEST(the_control_socket_moves),
         TEST(the_other_api_is_written),
         TEST(a_drained_host_is_named_in_the_status),

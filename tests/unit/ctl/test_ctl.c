@@ -165,7 +165,7 @@ static void run_child(Rig *rig, int argc, char **argv)
     }
     int r = ctl_run(settings, n - operand, all + operand);
     (void)fflush(NULL);
-    _exit(r == -ENOENT ? NO_COMMAND : r);
+    exit(r == -ENOENT ? NO_COMMAND : r);
 }
 
 static void read_text(const char *path, char text[static TEXT_MAX])
