@@ -560,8 +560,9 @@ static void saves_stops(void **state)
     CLEANUP_FREE char *path = state_path(rig);
     assert_int_equal(rig->agent->saved_stops, catalog_stops_version(rig->agent->catalog));
     send_event(rig, "kill", ID_1);
-    UNTIL(rig, !etcd3_key(&rig->etcd, KEY));
+    UNTIL(rig, rig->agent->counters.docker_events[ACTION_KILL] == 1);
     assert_true(access(path, F_OK) < 0); /* soon, not at once */
+    UNTIL(rig, !etcd3_key(&rig->etcd, KEY));
     UNTIL(rig, access(path, F_OK) == 0);
     assert_non_null(strstr(read_text(rig, path), ID_1));
     assert_int_equal(rig->agent->saved_stops, catalog_stops_version(rig->agent->catalog));
