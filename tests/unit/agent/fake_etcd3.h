@@ -31,6 +31,7 @@ typedef struct FakeEtcd3 {
     char held_request[8192];
     bool is_away; /* each answer is an error 503 */
     unsigned n_calls, n_puts, n_keepalives, n_v2;
+    char v2[4096]; /* the methods, paths and bodies of the v2 API, a line each */
 } FakeEtcd3;
 
 static inline FakeKey *etcd3_key(FakeEtcd3 *etcd, const char *key)
@@ -232,7 +233,11 @@ static inline void etcd3_answer(FakeConnection *connection, const char *request)
         return;
     }
     if (strncmp(path, "/v2/", 4) == 0) {
+        size_t used = strlen(etcd->v2);
+
         etcd->n_v2++;
+        (void)snprintf(etcd->v2 + used, sizeof(etcd->v2) - used, "%.*s%s %s\n", (int)(strcspn(request, " ") + 1),
+                       request, path, body);
         fake_answer(connection, "201 Created", "",
                     "{\"action\":\"create\",\"node\":{\"key\":\"/k\",\"value\":\"v\",\"ttl\":30,\"modifiedIndex\":7,"
                     "\"createdIndex\":7}}");

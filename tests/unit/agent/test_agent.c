@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "unit/agent/fake_etcd3.h"
+#include "unit/client.h"
 
 #define ID_1 "1111111111111111111111111111111111111111111111111111111111111111"
 #define ID_2 "2222222222222222222222222222222222222222222222222222222222222222"
@@ -853,6 +854,8 @@ static void the_other_api_is_written(void **state)
     assert_true(was_logged(rig, "the keys there expire when their TTL of 30 s ends"));
     UNTIL(rig, rig->etcd.n_v2 >= 2);
     UNTIL(rig, was_notified(rig, "containers in etcd v2 (3.4.0, as set)"));
+    assert_non_null(strstr(rig->etcd.v2, "PUT /v2/keys/app/servers dir=true&prevExist=false\n"));
+    UNTIL(rig, strstr(rig->etcd.v2, "PUT /v2/keys/app/servers/web ttl=30&"));
 }
 
 static void a_drained_host_is_named_in_the_status(void **state)
@@ -865,6 +868,70 @@ static void a_drained_host_is_named_in_the_status(void **state)
     agent_update_status(rig->agent);
     assert_true(was_notified(rig, "; the host is drained"));
     assert_false(was_notified(rig, "STATUS=1 keys of 1 running containers; the host"));
+}
+
+/* Another owner's key */
+
+static void another_owners_key_stays(void **state)
+{
+    Rig *rig = *state;
+
+    etcd3_put(&rig->etcd, KEY, "theirs", 0);
+    start_ready(rig);
+    assert_string_equal(value_of(rig, KEY), "theirs");
+    assert_true(was_notified(rig, "STATUS=0 keys of 1 running containers"));
+}
+
+static void another_owners_key_is_replaced_if_set(void **state)
+{
+    Rig *rig = *state;
+
+    etcd3_put(&rig->etcd, KEY, "theirs", 0);
+    add_argument(rig, "--on-conflict=%s", "replace");
+    start_ready(rig);
+    assert_string_equal(value_of(rig, KEY), "192.0.2.1:32768");
+}
+
+/* The operator */
+
+static char *ask(Rig *rig, const char *path)
+{
+    CLEANUP_FREE char *request = text_format("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    char *text = calloc(1, CLIENT_ANSWER_MAX);
+    int fd = client_connect_unix(rig->control);
+    size_t size = 0;
+
+    assert_non_null(text);
+    assert_true(fd >= 0 && client_send(fd, request));
+    while (!client_is_whole(text)) {
+        ssize_t n = recv(fd, text + size, CLIENT_ANSWER_MAX - 1 - size, MSG_DONTWAIT);
+
+        size += n > 0 ? (size_t)n : 0;
+        (void)turn(rig, 1000);
+    }
+    close(fd);
+    return text;
+}
+
+static void the_operator_sees_the_agents_state(void **state)
+{
+    Rig *rig = *state;
+
+    rig->list_is_held = true;
+    add_container(rig, ID_1, "web", 32768);
+    start(rig, false);
+    CLEANUP_FREE char *early = ask(rig, "/status");
+    assert_non_null(strstr(early, "\"why\":\"connecting\""));
+    UNTIL(rig, rig->held_list);
+    answer_list(rig, rig->held_list);
+    UNTIL(rig, was_notified(rig, "READY=1"));
+    CLEANUP_FREE char *text = ask(rig, "/status");
+    assert_null(strstr(text, "\"connecting\""));
+    assert_non_null(strstr(text, "\"node\":\"host1\""));
+    assert_non_null(strstr(text, "\"address4\":\"192.0.2.1\""));
+    assert_non_null(strstr(text, rig->docker_path));
+    assert_non_null(strstr(text, "\"1.41\""));
+    assert_non_null(strstr(text, "\"key\":\"" KEY "\""));
 }
 
 #define TEST(function)                                                                           \
@@ -904,6 +971,9 @@ int main(void)
         TEST(the_control_socket_moves),
         TEST(the_other_api_is_written),
         TEST(a_drained_host_is_named_in_the_status),
+        TEST(another_owners_key_stays),
+        TEST(another_owners_key_is_replaced_if_set),
+        TEST(the_operator_sees_the_agents_state),
     };
 
     (void)signal(SIGPIPE, SIG_IGN);

@@ -507,6 +507,17 @@ static void fleet_prints_the_keys_of_etcd(void **state)
     assert_string_equal(rig->out, "");
 }
 
+static void fleet_needs_the_password(void **state)
+{
+    Rig *rig = *state;
+
+    play_etcd(rig, TREE("192.0.2.1:32768"));
+    assert_int_equal(run(rig, "--etcd-user=me --etcd-password-file=/nosuch fleet"), EXIT_NOT_POSSIBLE);
+    assert_has(rig->error, "/nosuch");
+    assert_string_equal(rig->out, "");
+    assert_string_equal(rig->requests, "");
+}
+
 static void play_all(Rig *rig, const char *status, const char *tree)
 {
     answer(rig, "agent GET /status", "200 OK", status);
@@ -635,6 +646,7 @@ int main(void)
         TEST(stop_deregisters_first),
         TEST(stop_stops_nothing_that_the_agent_does_not_know),
         TEST(fleet_prints_the_keys_of_etcd),
+        TEST(fleet_needs_the_password),
         TEST(status_etcd_compares_the_three),
         TEST(status_etcd_tells_a_difference),
         TEST(status_etcd_says_why_it_cannot_compare),
