@@ -115,11 +115,15 @@ typedef struct ModelKey {
 
 static struct {
     int64_t ttl_s[LEASES]; /* by slot; 0: there is no such lease */
+    const char *address; /* this host's; NULL: 192.0.2.1 */
     ModelKey keys[8];
     size_t n_keys;
     int64_t revision;
     int64_t raises_to; /* every shorter TTL; 0: none */
-    char calls[256]; /* the last part of each path */
+    char calls[512]; /* the last part of each path */
+    unsigned n_calls, refused_call; /* refused_call: this call gets the refusal; 0: no call */
+    const char *refusal;
+    int ops_max; /* of one transaction; 0: no limit */
     const char *hook_at; /* calls hook() once, before this call */
     void (*hook)(void);
 } model;
@@ -127,14 +131,22 @@ static struct {
 static sd_event *event;
 static FakeServer *server;
 
+static const char *address(void *userdata)
+{
+    (void)userdata;
+    return model.address ? model.address : "192.0.2.1";
+}
+
 static int64_t id_of(LeaseSlot slot)
 {
-    return etcd3_lease_id(slot, "host", "/app/", "192.0.2.1");
+    if (slot == LEASE_PREVIOUS)
+        return etcd3_lease_id(LEASE_PLAIN_A, "host", "/old/", "192.0.2.1");
+    return etcd3_lease_id(slot, "host", "/app/", address(NULL));
 }
 
 static int slot_of(int64_t id)
 {
-    for (LeaseSlot slot = LEASE_PLAIN_A; slot < LEASES_DERIVED; slot++)
+    for (LeaseSlot slot = LEASE_PLAIN_A; slot < LEASES; slot++)
         if (id_of(slot) == id)
             return (int)slot;
     fail_msg("no lease of this host: %" PRId64, id);
@@ -238,18 +250,37 @@ static void answer_move(FILE *out, const cJSON *txn)
         const cJSON *put = json_get(cJSON_GetArrayItem(json_get(txn, "success"), 0), "request_put");
         CLEANUP_FREE char *key = text_of(put, "key"), *value = text_of(put, "value");
 
-        assert_true(model.ttl_s[slot_of(json_int64(put, "lease", 0))] > 0);
         model_put(key, value, json_int64(put, "lease", 0));
     }
     fprintf(out, "{\"response_txn\":{\"succeeded\":%s}}", all ? "true" : "false");
 }
 
-/* Reads and moves alone: nothing is registered here. */
-static void answer_txn(FILE *out, const cJSON *json)
+/* The error of a whole transaction; NULL: no error. */
+static const char *find_txn_error(const cJSON *json)
 {
-    const cJSON *operation;
-    const char *comma = "";
+    const cJSON *operations = json_get(json, "success"), *operation;
 
+    if (model.ops_max > 0 && cJSON_GetArraySize(operations) > model.ops_max)
+        return "{\"code\":3,\"message\":\"etcdserver: too many operations in txn request\"}";
+    cJSON_ArrayForEach (operation, operations) {
+        const cJSON *move = cJSON_GetArrayItem(json_get(json_get(operation, "request_txn"), "success"), 0);
+
+        if (move && model.ttl_s[slot_of(json_int64(json_get(move, "request_put"), "lease", 0))] == 0)
+            return "{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}";
+    }
+    return NULL;
+}
+
+/* Reads and moves alone: nothing is registered here. */
+static const char *answer_txn(FILE *out, const cJSON *json)
+{
+    const char *comma = "", *error = find_txn_error(json);
+    const cJSON *operation;
+
+    if (error) {
+        fputs(error, out);
+        return "400 Bad Request";
+    }
     fprintf(out, "{\"responses\":[");
     cJSON_ArrayForEach (operation, json_get(json, "success")) {
         fputs(comma, out);
@@ -260,6 +291,7 @@ static void answer_txn(FILE *out, const cJSON *json)
             answer_move(out, json_get(operation, "request_txn"));
     }
     fprintf(out, "],\"header\":{\"revision\":\"%" PRId64 "\"},\"succeeded\":true}", model.revision);
+    return "200 OK";
 }
 
 static const char *answer_lease(FILE *out, const char *call, const cJSON *json)
@@ -304,12 +336,15 @@ static void answer(FakeConnection *connection, const char *request)
         model.hook();
     }
     (void)json_parse(&json, body, strlen(body));
-    if (strcmp(call, "version") == 0)
+    if (++model.n_calls == model.refused_call) {
+        fputs(model.refusal, out);
+        status = "400 Bad Request";
+    } else if (strcmp(call, "version") == 0)
         fputs("{\"etcdserver\":\"3.5.0\",\"etcdcluster\":\"3.5.0\"}", out);
     else if (strcmp(call, "timetolive") == 0)
         answer_time_to_live(out, json);
     else if (strcmp(call, "txn") == 0)
-        answer_txn(out, json);
+        status = answer_txn(out, json);
     else
         status = answer_lease(out, call, json);
     fclose(out);
@@ -345,13 +380,7 @@ static StoreWriter find_writer(void *userdata, const char *key, const char *valu
     return strncmp(value, "192.0.2.1:", strlen("192.0.2.1:")) == 0 ? STORE_WRITER_THIS : STORE_WRITER_OTHER;
 }
 
-static const char *address(void *userdata)
-{
-    (void)userdata;
-    return "192.0.2.1";
-}
-
-static Store *make_next_store(const Store *previous)
+static Store *make_any_store(const Store *previous, bool read_only)
 {
     char *endpoints[] = { server->url };
     Store *store;
@@ -363,10 +392,16 @@ static Store *make_next_store(const Store *previous)
                                                .identity = "host",
                                                .layout = "/app/",
                                                .previous = previous,
+                                               .read_only = read_only,
                                                .address = address,
                                                .writer = find_writer }),
                      0);
     return store;
+}
+
+static Store *make_next_store(const Store *previous)
+{
+    return make_any_store(previous, false);
 }
 
 static Store *make_store(void)
@@ -386,6 +421,7 @@ static Seen open_store(Store *store)
     Seen seen = { 0 };
 
     *model.calls = '\0';
+    model.n_calls = 0;
     assert_int_equal(store_open(store, on_keys, &seen), 0);
     return wait_for(&seen);
 }
@@ -423,7 +459,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-#define LOOKS "version timetolive timetolive timetolive timetolive"
+#define LOOKS_AGAIN " timetolive timetolive timetolive timetolive"
+#define LOOKS "version" LOOKS_AGAIN
 
 /* Opens, and expects these calls, and the key /app/a of this host under the lease. */
 static void expect_open(Store *store, const char *calls, LeaseSlot slot, int64_t ttl_s)
@@ -595,6 +632,17 @@ static void take_a(void)
     model_put("/app/a", "by hand", 0);
 }
 
+static void delete_a(void)
+{
+    model.n_keys = 0;
+}
+
+static void end_b_before_the_move(void)
+{
+    model.hook_at = "txn";
+    model.hook = end_b;
+}
+
 static void change_before_the_move(void)
 {
     model.hook_at = "txn"; /* the next one, after the grant */
@@ -631,6 +679,161 @@ static void a_key_may_change_before_it_moves(void **state)
     assert_int_equal(seen.n_keys, 0);
     assert_string_equal(model_find("/app/a")->value, "by hand");
     assert_int_equal(model_find("/app/a")->lease, 0);
+}
+
+/* The old lease may end as well, or another owner may take the key, after etcd has listed the lease's keys. */
+static void a_key_may_go_before_it_is_read(void **state)
+{
+    static void (*const hooks[])(void) = { take_a, delete_a };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+        CLEANUP(store_free_p) Store *store = make_store();
+
+        memset(&model, 0, sizeof(model));
+        model.ttl_s[LEASE_PLAIN_A] = TTL;
+        model_put("/app/a", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
+        model.hook_at = "txn";
+        model.hook = hooks[i];
+        Seen seen = open_store(store);
+        assert_int_equal(seen.status, STORE_OK);
+        assert_int_equal(seen.n_keys, 0);
+        assert_string_equal(model.calls, LOOKS " txn keepalive");
+        assert_int_equal(model.n_keys, hooks[i] == take_a);
+    }
+}
+
+static void the_target_may_end_before_the_move(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_store();
+
+    (void)state;
+    model.ttl_s[LEASE_PLAIN_A] = OTHER_TTL;
+    model_put("/app/a", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
+    model.hook_at = "grant";
+    model.hook = end_b_before_the_move;
+    expect_open(store, LOOKS " txn grant txn" LOOKS_AGAIN " txn grant txn revoke", LEASE_PLAIN_B, TTL);
+}
+
+/* The lease exists before each grant, and has ended before each renewal. */
+static void spoil_a(void)
+{
+    bool exists = model.ttl_s[LEASE_PLAIN_A] > 0;
+
+    model.ttl_s[LEASE_PLAIN_A] = exists ? 0 : TTL;
+    model.hook_at = exists ? "grant" : "keepalive";
+}
+
+static void an_opening_ends_even_if_the_leases_keep_changing(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_store();
+
+    (void)state;
+    model.hook_at = "grant";
+    model.hook = spoil_a;
+    assert_int_equal(open_store(store).status, STORE_UNREACHABLE);
+    assert_string_equal(model.calls, LOOKS " grant" LOOKS_AGAIN " keepalive" LOOKS_AGAIN " grant" LOOKS_AGAIN
+                                           " keepalive" LOOKS_AGAIN " grant");
+}
+
+/* Each call may be refused for a reason that no other lease helps against. */
+static void a_refused_call_ends_the_opening(void **state)
+{
+    static const char *const refusals[] = {
+        "{\"code\":7,\"message\":\"etcdserver: permission denied\"}",
+        "{\"code\":9,\"message\":\"etcdserver: not capable\"}",
+        "{\"code\":5,\"message\":\"etcdserver: member not found\"}",
+    };
+    static const char calls[] = LOOKS " txn revoke grant txn revoke";
+    const unsigned n_calls = 10;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+        for (unsigned call = 2; call <= n_calls; call++) {
+            CLEANUP(store_free_p) Store *store = make_store();
+
+            memset(&model, 0, sizeof(model));
+            model.ttl_s[LEASE_PLAIN_A] = model.ttl_s[LEASE_PLAIN_B] = OTHER_TTL;
+            model_put("/app/a", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
+            model.refused_call = call;
+            model.refusal = refusals[i];
+            assert_int_equal(open_store(store).status, STORE_REFUSED);
+            assert_int_equal(model.n_calls, call);
+            assert_memory_equal(model.calls, calls, strlen(model.calls));
+            model.refused_call = 0;
+            assert_int_equal(open_store(store).status, STORE_OK);
+            assert_string_equal(model_find("/app/a")->value, "192.0.2.1:1");
+        }
+    }
+}
+
+static void limit_the_operations(void)
+{
+    model.ops_max = 2;
+}
+
+/* etcd's --max-txn-ops may be lower than the default. */
+static void learns_the_size_of_a_transaction(void **state)
+{
+    static const struct {
+        const char *limit_at; /* from this call on */
+        const char *calls;
+    } rows[] = {
+        { "version", LOOKS " txn txn txn txn grant txn txn txn revoke" },
+        { "grant", LOOKS " txn grant txn txn txn txn revoke" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP(store_free_p) Store *store = make_store();
+
+        memset(&model, 0, sizeof(model));
+        model.ttl_s[LEASE_PLAIN_A] = OTHER_TTL;
+        for (unsigned j = 0; j < 5; j++) {
+            char key[] = "/app/a";
+
+            key[5] = (char)('a' + j);
+            model_put(key, "192.0.2.1:1", id_of(LEASE_PLAIN_A));
+        }
+        model.hook_at = rows[i].limit_at;
+        model.hook = limit_the_operations;
+        Seen seen = open_store(store);
+        assert_int_equal(seen.status, STORE_OK);
+        assert_int_equal(seen.n_keys, 5);
+        assert_string_equal(model.calls, rows[i].calls);
+        assert_int_equal(model.n_keys, 5);
+        for (size_t j = 0; j < 5; j++)
+            assert_true(model.keys[j].lease == id_of(LEASE_PLAIN_B));
+    }
+}
+
+/* The lease of the store before */
+
+/* The keys of other settings move, even if their values have the address that this host had before. */
+static void the_keys_of_the_previous_store_move(void **state)
+{
+    CLEANUP(store_free_p) Store *first = make_store();
+    CLEANUP(store_free_p) Store *second = NULL;
+
+    (void)state;
+    first->etcd3->lease = id_of(LEASE_PREVIOUS);
+    second = make_next_store(first);
+    model.ttl_s[LEASE_PREVIOUS] = TTL;
+    model_put("/app/a", "192.0.2.7:1", id_of(LEASE_PREVIOUS));
+    expect_open(second, LOOKS " timetolive txn grant txn revoke", LEASE_PLAIN_A, TTL);
+    assert_int_equal(model.ttl_s[LEASE_PREVIOUS], 0);
+}
+
+static void the_same_lease_is_no_previous_lease(void **state)
+{
+    CLEANUP(store_free_p) Store *first = make_store();
+    CLEANUP(store_free_p) Store *second = NULL;
+
+    (void)state;
+    assert_int_equal(open_store(first).status, STORE_OK);
+    model_put("/app/a", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
+    second = make_next_store(first);
+    expect_open(second, LOOKS " txn keepalive", LEASE_PLAIN_A, TTL);
 }
 
 /* A resync */
@@ -729,6 +932,61 @@ static void a_lease_that_has_ended_takes_one_request(void **state)
     assert_true(store->etcd3->lease == id_of(LEASE_ADDRESS_A));
 }
 
+/* Only a lease that has ended is granted without a look at the others. */
+static void an_opening_looks_at_the_leases_that_may_exist(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_store();
+    Seen beaten = { 0 };
+
+    (void)state;
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_string_equal(model.calls, LOOKS " keepalive");
+    model_end_lease(LEASE_PLAIN_A);
+    store_heartbeat(store, on_done, &beaten);
+    assert_int_equal(wait_for(&beaten).status, STORE_LEASE_LOST);
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_string_equal(model.calls, "version grant");
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_string_equal(model.calls, LOOKS " keepalive");
+}
+
+static void a_lease_of_another_address_is_not_granted_again(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_store();
+    Seen beaten = { 0 };
+
+    (void)state;
+    model.ttl_s[LEASE_PLAIN_A] = TTL;
+    model_put("/app/x", "192.0.2.9:1", id_of(LEASE_PLAIN_A));
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_true(store->etcd3->lease == id_of(LEASE_ADDRESS_A));
+    model_end_lease(LEASE_ADDRESS_A);
+    store_heartbeat(store, on_done, &beaten);
+    assert_int_equal(wait_for(&beaten).status, STORE_LEASE_LOST);
+    model.address = "192.0.2.2";
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_string_equal(model.calls, LOOKS " txn grant");
+    assert_true(store->etcd3->lease == id_of(LEASE_ADDRESS_A));
+}
+
+static void a_dry_run_only_reads(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_any_store(NULL, true);
+
+    (void)state;
+    model.ttl_s[LEASE_PLAIN_A] = OTHER_TTL;
+    model_put("/app/a", "192.0.2.1:1", id_of(LEASE_PLAIN_A));
+    Seen seen = open_store(store);
+    assert_int_equal(seen.status, STORE_OK);
+    assert_int_equal(seen.n_keys, 1);
+    assert_string_equal(model.calls, LOOKS " txn");
+    store->etcd3->lease_ended = true;
+    assert_int_equal(open_store(store).status, STORE_OK);
+    assert_string_equal(model.calls, LOOKS " txn");
+    assert_int_equal(model.ttl_s[LEASE_PLAIN_A], OTHER_TTL);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -746,9 +1004,19 @@ int main(void)
         TEST(the_old_lease_may_end_before_it_is_revoked),
         TEST(the_lease_may_end_before_it_is_renewed),
         TEST(a_key_may_change_before_it_moves),
+        TEST(a_key_may_go_before_it_is_read),
+        TEST(the_target_may_end_before_the_move),
+        TEST(an_opening_ends_even_if_the_leases_keep_changing),
+        TEST(a_refused_call_ends_the_opening),
+        TEST(learns_the_size_of_a_transaction),
+        TEST(the_keys_of_the_previous_store_move),
+        TEST(the_same_lease_is_no_previous_lease),
         TEST(a_resync_finds_a_clone_by_any_key),
         TEST(a_resync_reads_no_key_if_nothing_was_written),
         TEST(a_lease_that_has_ended_takes_one_request),
+        TEST(an_opening_looks_at_the_leases_that_may_exist),
+        TEST(a_lease_of_another_address_is_not_granted_again),
+        TEST(a_dry_run_only_reads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
