@@ -36,7 +36,7 @@ typedef struct FakeContainer {
 typedef struct Rig {
     sd_event *event; /* the peers' */
     char directory[SCRATCH_MAX], config[96], docker_path[96], other_path[96], control[96], log[96], out[96];
-    char arguments[ARGUMENTS_MAX][128], *argv[ARGUMENTS_MAX + 1];
+    char arguments[ARGUMENTS_MAX][256], *argv[ARGUMENTS_MAX + 1];
     int argc, notify_fd, saved_out, saved_error;
     char notified[TEXT_MAX], read[TEXT_MAX];
 
