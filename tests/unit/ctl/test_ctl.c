@@ -265,8 +265,9 @@ static void help_names_the_command(void **state)
     Rig *rig = *state;
 
     assert_int_equal(run(rig, "explain --help"), EXIT_SUCCESS);
-    assert_string_equal(rig->out, "Usage: registrator explain [--control PATH] CONTAINER\n\n  show one container, its "
-                                  "reason and the remedy\n\nSee registrator-explain(1).\n");
+    assert_string_equal(rig->out,
+                        "Usage: registrator explain [--control PATH] CONTAINER\n\n  show one container's keys, or "
+                        "the reason for none and the remedy\n\nSee registrator-explain(1).\n");
     assert_int_equal(run(rig, "stop -h"), EXIT_SUCCESS);
     assert_has(rig->out, "deregister, wait (5 s), then docker stop");
     CLEANUP_FREE char *text = NULL;
@@ -376,13 +377,13 @@ static void history_prints_the_events(void **state)
            "{\"events\":[{\"time\":\"T1\",\"container\":\"web\",\"text\":\"registered\"}]}");
     answer(rig, "agent GET /history\n", "200 OK", "{\"events\":[]}");
     assert_int_equal(run(rig, "history web"), EXIT_SUCCESS);
-    assert_string_equal(rig->error, "registrator: nothing happened to keys of web since the agent started\n");
+    assert_string_equal(rig->error, "registrator: no key of web has changed since the agent started\n");
     assert_int_equal(run(rig, "history"), EXIT_SUCCESS);
     assert_string_equal(rig->out, "T1  web  registered\n");
     assert_int_equal(run(rig, "history --json"), EXIT_SUCCESS);
     assert_has(rig->out, "\"text\":\t\"registered\"");
     assert_int_equal(run(rig, "history"), EXIT_SUCCESS);
-    assert_string_equal(rig->error, "registrator: nothing happened to keys since the agent started\n");
+    assert_string_equal(rig->error, "registrator: no key has changed since the agent started\n");
     assert_string_equal(rig->out, "");
 }
 
@@ -403,7 +404,7 @@ static void drain_waits_for_the_keys(void **state)
     assert_string_equal(rig->error, "");
     assert_int_equal(run(rig, "drain web db"), EXIT_NOT_POSSIBLE);
     assert_has(rig->requests, "agent POST /drain {\"containers\":[\"web\",\"db\"]}\n");
-    assert_has(rig->error, "the agent does not say what it drained");
+    assert_has(rig->error, "the agent's answer names no container");
 }
 
 static void drain_of_the_host_waits_for_all_keys(void **state)
@@ -544,7 +545,7 @@ static void status_etcd_tells_a_difference(void **state)
     assert_int_equal(run(rig, "status --etcd"), EXIT_DIFFERENT);
     assert_has(rig->out, "/app/servers/web");
     assert_has(rig->out, "192.0.2.1:9");
-    assert_has(rig->out, "They differ in 1 of 1 keys.\n");
+    assert_has(rig->out, "Docker, agent and etcd differ in 1 of 1 keys.\n");
     unsigned tries = 0;
     for (const char *p = rig->requests; (p = strstr(p, "agent GET /status")); p++)
         tries++;
@@ -557,9 +558,9 @@ static void status_etcd_says_why_it_cannot_compare(void **state)
         const char *request, *status, *body, *error;
     } cases[] = {
         { "agent GET /status", "200 OK", "{\"node\":\"host1\"}",
-          "registrator: the agent does not tell its rules: is it of another version?\n" },
+          "registrator: the agent's answer has no rules: does the agent have another version?\n" },
         { "agent GET /status", "200 OK", STATUS("\"why\":\"refused\"", WEB),
-          "registrator: etcd has not been opened: refused\n" },
+          "registrator: the agent has not reached etcd yet: refused\n" },
         { "docker GET /containers/json", "500 Internal Server Error", "{\"message\":\"dead\"}", "registrator: dead\n" },
         { "docker GET /containers/json", "200 OK", "{}", "/docker does not answer like Docker\n" },
         { "docker GET /containers/json", "200 OK", "[{\"Id\":\"x\"}]", "/docker does not answer like Docker\n" },
