@@ -859,7 +859,8 @@ static void early_inspects_have_slots_of_their_own(void **state)
     DRIVE(rig, rig->n_questions == 0);
     drain(rig);
     assert_int_equal(rig->n_early, 1);
-    for (size_t i = 1; i < 13; i++)
+    DRIVE(rig, rig->n_held == 14);
+    for (size_t i = 1; i < 14; i++)
         answer_inspect(rig->held[i], rig->held_ids[i]);
     rig->inspects_are_held = false;
     DRIVE(rig, rig->n_inspected == 15);
