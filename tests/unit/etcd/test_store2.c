@@ -688,6 +688,82 @@ static void a_directory_in_the_way_ends_no_opening(void **state)
     }
 }
 
+/* A dry run asks with one GET, and never writes. */
+static void a_dry_run_only_reads_the_key(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    static const struct {
+        const char *status, *answer;
+        StoreOutcome outcome;
+    } rows[] = {
+        { "200 OK", NODE("3"), STORE_OP_DONE },
+        { "200 OK", NODE("1"), STORE_OP_CHANGED },
+        { "200 OK", NODE("2"), STORE_OP_CHANGED },
+        { "200 OK", NODE("theirs"), STORE_OP_CONFLICT },
+        { "200 OK", "{\"node\":{\"value\":\"3\",\"modifiedIndex\":5}}", STORE_OP_CONFLICT }, /* no TTL */
+        { "200 OK", "{\"node\":{\"dir\":true,\"modifiedIndex\":5}}", STORE_OP_CONFLICT },
+        { "400 Bad Request", "{\"errorCode\":104,\"message\":\"Not a directory\"}", STORE_OP_CONFLICT },
+        { GONE, STORE_OP_LOST },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        StoreOp op = { .verb = STORE_PEEK, .key = "/a", .value = "3", .previous = "1", .attempted = "2" };
+        const Line lines[] = { { GET_A, NULL, rows[i].status, rows[i].answer } };
+
+        run(store, &op, lines, 1, STORE_OK, rows[i].outcome);
+        assert_false(op.wrote);
+        free(op.holder);
+    }
+}
+
+/* A refresh never creates the key, because the agent must first know that the key was lost. */
+static void a_refresh_creates_no_key(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = { .verb = STORE_REFRESH, .key = "/a", .value = "1" };
+    const Line lost[] = { { "PUT /v2/keys/a ", "ttl=30&refresh=true&prevValue=1", GONE } };
+    const Line changed[] = { { "PUT /v2/keys/a ", NULL, CHANGED }, { GET_A, NULL, "200 OK", NODE("2") } };
+    const Line lost_later[] = { { "PUT /v2/keys/a ", NULL, CHANGED }, { GET_A, NULL, GONE } };
+    StoreOp ensure = { .verb = STORE_ENSURE, .key = "/a", .value = "1", .previous = "1" };
+    const Line created[] = {
+        { "PUT /v2/keys/a ", "ttl=30&refresh=true&prevValue=1", GONE },
+        { "PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", "201 OK", NODE("1") },
+    };
+
+    (void)state;
+    run(store, &op, lost, 1, STORE_OK, STORE_OP_LOST);
+    run(store, &op, changed, 2, STORE_OK, STORE_OP_CONFLICT);
+    assert_string_equal(op.holder, "2");
+    free(op.holder);
+    run(store, &op, lost_later, 2, STORE_OK, STORE_OP_LOST);
+    run(store, &ensure, created, 2, STORE_OK, STORE_OP_DONE);
+    assert_true(ensure.wrote);
+}
+
+/* Another owner has made the key a directory, or one of its directories a key. */
+static void a_directory_at_the_key_is_a_conflict(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    static const char *const answers[] = { "{\"errorCode\":102,\"message\":\"Not a file\"}",
+                                           "{\"errorCode\":104,\"message\":\"Not a directory\"}" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        StoreOp ensure = { .verb = STORE_ENSURE, .key = "/a", .value = "1" };
+        StoreOp refresh = { .verb = STORE_REFRESH, .key = "/a", .value = "1" };
+        StoreOp removal = { .verb = STORE_REMOVE, .key = "/a", .attempted = "1" };
+        const Line put[] = { { "PUT /v2/keys/a ", NULL, "403 No", answers[i] } };
+        const Line get[] = { { GET_A, NULL, "400 No", answers[i] } };
+
+        run(store, &ensure, put, 1, STORE_OK, STORE_OP_CONFLICT);
+        run(store, &refresh, put, 1, STORE_OK, STORE_OP_CONFLICT);
+        run(store, &removal, get, 1, STORE_OK, STORE_OP_DONE);
+        free(ensure.holder);
+        free(refresh.holder);
+    }
+}
+
 static void survives_every_race(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
@@ -900,6 +976,9 @@ int main(void)
         TEST(sends_no_refresh_to_an_older_server),
         TEST(a_dry_run_makes_no_directory),
         TEST(a_directory_in_the_way_ends_no_opening),
+        TEST(a_dry_run_only_reads_the_key),
+        TEST(a_refresh_creates_no_key),
+        TEST(a_directory_at_the_key_is_a_conflict),
         TEST(survives_every_race),
         TEST(gives_up_a_race_that_does_not_end),
         TEST(deletes_by_the_index_that_it_wrote),
