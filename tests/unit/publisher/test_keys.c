@@ -319,12 +319,52 @@ static void deregistered_before_etcd_was_asked(void **state)
     assert_false(publisher_owns(rig->publisher, "id"));
 }
 
+/* v2 has no list of the agent's keys, so a key that waits may exist already. v3 has one. */
+static void deregistered_before_its_first_write(void **state)
+{
+    Rig *rig = *state;
+    bool has_lease = rig->etcd.has_lease;
+
+    start(rig);
+    if (!has_lease)
+        etcd_put(&rig->etcd, "/a", "1", true, fake_now_us + 30 * SECOND);
+    publisher_hold(rig->publisher);
+    want(rig, "/a", "1");
+    unwant(rig, "/a");
+    assert_int_equal(publisher_owns(rig->publisher, "id"), !has_lease);
+    publisher_release(rig->publisher);
+    settle(rig);
+    assert_value(rig, "/a", NULL);
+    assert_int_equal(rig->store->n_applies, !has_lease);
+    assert_false(publisher_owns(rig->publisher, "id"));
+}
+
+static void key_belongs_to_its_owner_while_etcd_may_have_it(void **state)
+{
+    Rig *rig = *state;
+
+    etcd_put(&rig->etcd, "/b", "theirs", false, 0);
+    start_with(rig, "/a", NULL, NULL);
+    assert_true(publisher_owns(rig->publisher, "id"));
+    assert_false(publisher_owns(rig->publisher, "another id"));
+    assert_int_equal(publisher_find(rig->publisher, "/a")->known, etcd_find(&rig->etcd, "/a")->revision);
+    unwant(rig, "/a");
+    settle(rig);
+    want(rig, "/b", "1");
+    settle(rig);
+    assert_state(rig, "/b", ENTRY_CONFLICT);
+    assert_false(publisher_owns(rig->publisher, "id"));
+    unwant(rig, "/b");
+    assert_null(publisher_find(rig->publisher, "/b"));
+}
+
 /* Without Docker, v3 knows the keys of an earlier run by the lease, and v2 does not. */
 static void keys_of_an_earlier_run_are_unknown_until_docker_is_known(void **state)
 {
     Rig *rig = *state;
 
     rig_open(rig);
+    assert_false(publisher_knows(rig->publisher));
     settle(rig);
     assert_int_equal(publisher_state(rig->publisher), PUBLISHER_ONLINE);
     assert_int_equal(publisher_knows(rig->publisher), rig->etcd.has_lease);
@@ -476,6 +516,8 @@ int main(void)
         BOTH(wishes_change_while_a_write_is_under_way),
         BOTH(wish_restored_before_the_delete_writes_nothing),
         BOTH(deregistered_before_etcd_was_asked),
+        BOTH(deregistered_before_its_first_write),
+        BOTH(key_belongs_to_its_owner_while_etcd_may_have_it),
         BOTH(keys_of_an_earlier_run_are_unknown_until_docker_is_known),
         V3(keys_of_an_earlier_run_are_adopted),
         V3(late_write_of_an_unwanted_key_is_deleted_at_the_resync),

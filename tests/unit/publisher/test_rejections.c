@@ -37,6 +37,22 @@ static void rejected_change_deletes_the_old_value(void **state)
     assert_null(publisher_find(rig->publisher, "/a")->reason);
 }
 
+/* The write of "1" has no answer, and etcd rejects the next value: the old value must not stay. */
+static void rejected_change_deletes_a_value_of_unknown_outcome(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    rig->choose = lose_after_once;
+    want(rig, "/a", "1");
+    settle(rig);
+    assert_value(rig, "/a", "1");
+    want(rig, "/a", "reject this");
+    pass(rig, 2 * SECOND);
+    assert_value(rig, "/a", NULL);
+    assert_state(rig, "/a", ENTRY_REJECTED);
+}
+
 static void wish_changes_while_a_write_is_being_rejected(void **state)
 {
     Rig *rig = *state;
@@ -152,6 +168,7 @@ int main(void)
         BOTH(old_value_that_may_not_be_deleted_is_not_tried_at_once),
         BOTH(rejected_key_delays_no_other_key),
         BOTH(rejected_change_deletes_the_old_value),
+        BOTH(rejected_change_deletes_a_value_of_unknown_outcome),
         BOTH(wish_changes_while_a_write_is_being_rejected),
         BOTH(rejected_key_is_tried_again_at_the_resync),
         V3(denied_key_is_tried_again_at_the_heartbeat),

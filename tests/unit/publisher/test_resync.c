@@ -218,10 +218,32 @@ static void resync_older_than_a_write_is_ignored(void **state)
     assert_int_equal(rig->store->n_applies, applies);
 }
 
+/* etcd answers the resync before the write, and the agent gets the write's answer first. */
+static void resync_from_before_the_answer_of_a_write_is_ignored(void **state)
+{
+    Rig *rig = *state;
+
+    start(rig);
+    want(rig, "/a", "1");
+    turn(rig);
+    publisher_resync(rig->publisher);
+    assert_int_equal(rig->store->n_jobs, 2);
+    job_do(rig->store, &rig->store->jobs[1], ANSWER);
+    job_do(rig->store, &rig->store->jobs[0], ANSWER);
+    job_answer(rig->store, 0);
+    assert_state(rig, "/a", ENTRY_REGISTERED);
+    size_t applies = rig->store->n_applies;
+    settle(rig);
+    assert_state(rig, "/a", ENTRY_REGISTERED);
+    assert_int_equal(publisher_counters(rig->publisher)->drift, 0);
+    assert_int_equal(rig->store->n_applies, applies);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         V3(resync_older_than_a_write_is_ignored),
+        V3(resync_from_before_the_answer_of_a_write_is_ignored),
         V3(changed_value_is_found_by_the_resync),
         V3(resync_finds_missing_keys_and_orphans),
         V3(resync_older_than_a_change_is_ignored),
