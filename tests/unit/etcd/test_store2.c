@@ -797,6 +797,55 @@ static void gives_up_a_race_that_does_not_end(void **state)
 }
 
 /* A delete that etcd carries out late must not meet the same value that was written anew. */
+typedef struct Race {
+    StoreOp op;
+    Line lines[8];
+} Race;
+
+/* Whatever the operation, eight requests are enough. */
+static void gives_up_each_kind_of_race(void **state)
+{
+    const Line put = { "PUT /v2/keys/a ", NULL, CHANGED }, get = { GET_A, NULL, "200 OK", NODE("1") };
+    const Line gone = { "PUT /v2/keys/a ", NULL, GONE }, exists = { "PUT /v2/keys/a ", NULL, EXISTS };
+    const Line del = { "DELETE /v2/keys/a?prevValue=1&prevIndex=5 ", NULL, CHANGED };
+    const Race races[] = {
+        { { .verb = STORE_ENSURE, .value = "3", .previous = "1" }, { put, get, put, get, put, get, put, get } },
+        { { .verb = STORE_ENSURE, .value = "3", .previous = "1" }, { gone, exists, get, put, get, put, get, put } },
+        { { .verb = STORE_ENSURE, .value = "1", .previous = "1" }, { put, get, put, get, put, get, put, get } },
+        { { .verb = STORE_REMOVE, .previous = "1", .known = 5 }, { del, get, del, get, del, get, del, get } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(races); i++) {
+        CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+        StoreOp op = races[i].op;
+
+        op.key = "/a";
+        run(store, &op, races[i].lines, 8, STORE_OK, STORE_OP_FAILED);
+    }
+}
+
+static void replaces_the_key_that_was_seen(void **state)
+{
+    CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
+    StoreOp op = { .verb = STORE_REPLACE, .key = "/a", .value = "1", .revision = 4 };
+    const Line lines[] = { { "PUT /v2/keys/a ", "ttl=30&value=1&prevIndex=4", "200 OK", NODE("1") } };
+    const Line changed[] = { { "PUT /v2/keys/a ", "ttl=30&value=1&prevIndex=4", CHANGED },
+                             { GET_A, NULL, "200 OK", NODE("theirs") } };
+    const Line unseen[] = { { "PUT /v2/keys/a ", "ttl=30&value=1&prevExist=false", "201 OK", NODE("1") } };
+
+    (void)state;
+    run(store, &op, lines, 1, STORE_OK, STORE_OP_DONE);
+    assert_true(op.wrote);
+    assert_int_equal(op.known, 5);
+    run(store, &op, changed, 2, STORE_OK, STORE_OP_CONFLICT);
+    assert_string_equal(op.holder, "theirs");
+    assert_int_equal(op.revision, 5);
+    free(op.holder);
+    op.revision = 0;
+    run(store, &op, unseen, 1, STORE_OK, STORE_OP_DONE);
+}
+
 static void deletes_by_the_index_that_it_wrote(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
@@ -834,6 +883,7 @@ static void reads_an_unknown_key_before_deleting_it(void **state)
         { GET_A, NULL, "200 OK", NODE("2 3") },
         { "DELETE /v2/keys/a?prevValue=2%203&prevIndex=5 ", NULL, "200 OK", "{}" },
     };
+    const Line nonsense[] = { { GET_A, NULL, "200 OK", "{\"node\":5}" } };
     const Line others[][1] = {
         { { GET_A, NULL, "200 OK", NODE("theirs") } },
         { { GET_A, NULL, "200 OK", "{\"node\":{\"value\":\"1\",\"modifiedIndex\":5}}" } }, /* no TTL */
@@ -848,6 +898,12 @@ static void reads_an_unknown_key_before_deleting_it(void **state)
         run(store, &op, others[i], 1, STORE_OK, STORE_OP_DONE);
         assert_false(op.wrote);
     }
+    /* Either value alone makes the agent look, and an answer without a value tells nothing. */
+    op.attempted = NULL;
+    run(store, &op, others[3], 1, STORE_OK, STORE_OP_DONE);
+    op.attempted = TAKE_PTR(op.previous);
+    run(store, &op, others[3], 1, STORE_OK, STORE_OP_DONE);
+    run(store, &op, nonsense, 1, STORE_OK, STORE_OP_FAILED);
     op.previous = op.attempted = NULL;
     run(store, &op, NULL, 0, STORE_OK, STORE_OP_DONE);
     assert_false(op.wrote);
@@ -981,6 +1037,8 @@ int main(void)
         TEST(a_directory_at_the_key_is_a_conflict),
         TEST(survives_every_race),
         TEST(gives_up_a_race_that_does_not_end),
+        TEST(gives_up_each_kind_of_race),
+        TEST(replaces_the_key_that_was_seen),
         TEST(deletes_by_the_index_that_it_wrote),
         TEST(reads_an_unknown_key_before_deleting_it),
         TEST(the_outcome_is_unknown_when_etcd_fails),
