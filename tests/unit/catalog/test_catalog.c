@@ -550,6 +550,23 @@ static void a_restart_is_asked_about_early(void **state)
     assert_string_equal(rig->log, "");
 }
 
+/* The operator drained the dead container. */
+static void an_early_answer_ends_a_drain_until_death(void **state)
+{
+    Rig *rig = *state;
+    char id[65];
+
+    make_id(id, 1);
+    run(rig, 1, "web", 1);
+    rig->now_us += 60 * SECOND; /* so that its end is no crash */
+    tell_at(rig, 1, ACTION_DIE, 5);
+    assert_int_equal(catalog_drain(rig->catalog, id, DRAIN_UNTIL_DEATH), 0);
+    announce(rig, 1, "web");
+    starts_at(rig, 1, 20);
+    assert_int_equal(answer(rig), CATALOG_CHANGED);
+    assert_string_equal(rig->log, "+" WEB "=192.0.2.1:1 ");
+}
+
 static void a_list_does_not_disturb_early_questions(void **state)
 {
     Rig *rig = *state;
@@ -2311,6 +2328,7 @@ int main(void)
         TEST(an_early_answer_that_shows_no_start_is_dropped),
         TEST(a_start_that_hangs_or_fails_is_no_failure),
         TEST(a_restart_is_asked_about_early),
+        TEST(an_early_answer_ends_a_drain_until_death),
         TEST(a_list_does_not_disturb_early_questions),
         TEST(wishes_tell_when_their_event_was),
         TEST(list_tells_no_time),

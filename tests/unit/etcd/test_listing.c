@@ -43,6 +43,36 @@ static void print_kv(FILE *out, const char *comma, const char *key, const char *
     fputs("\",\"create_revision\":\"2\",\"mod_revision\":\"3\"}", out);
 }
 
+/* Keys under three leases, and one without a lease. */
+static void print_leases(FILE *out)
+{
+    static const char *const keys[] = { "/lease/a", "/lease/b", "/lease/c", "/lease/d" };
+
+    fputs("{\"header\":{\"revision\":\"9\"},\"kvs\":[", out);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        fprintf(out, "%s{\"key\":\"", i > 0 ? "," : "");
+        base64_write(out, keys[i], strlen(keys[i]));
+        fprintf(out, "\",\"create_revision\":\"2\",\"mod_revision\":\"3\",\"lease\":\"%zu\"}", i);
+    }
+    fputs("],\"count\":\"4\"}", out);
+}
+
+/* Lease 1 has a TTL, lease 2 has ended, and the user may not read lease 3. */
+static const char *answer_lease(FILE *out, const char *body)
+{
+    CLEANUP_JSON cJSON *json = NULL;
+    int64_t id;
+
+    assert_int_equal(json_parse(&json, body, strlen(body)), 0);
+    id = json_int64(json, "ID", 0);
+    if (id == 3) {
+        fputs("{\"code\":7,\"message\":\"etcdserver: permission denied\"}", out);
+        return "403 Forbidden";
+    }
+    fputs(id == 1 ? "{\"TTL\":\"0\",\"grantedTTL\":\"30\"}" : "{\"TTL\":\"-1\"}", out);
+    return "200 OK";
+}
+
 /* Two keys below /app/; the user may not read below /secret/ and /hidden/. */
 static const char *answer_range(FILE *out, const char *body)
 {
@@ -52,6 +82,10 @@ static const char *answer_range(FILE *out, const char *body)
     assert_int_equal(json_parse(&json, body, strlen(body)), 0);
     append_text(json, "key", "-");
     append_text(json, "range_end", " ");
+    if (strncmp(begin, "/lease/", strlen("/lease/")) == 0) {
+        print_leases(out);
+        return "200 OK";
+    }
     if (strncmp(begin, "/app/", strlen("/app/")) != 0) {
         fputs("{\"code\":7,\"message\":\"etcdserver: permission denied\"}", out);
         return "403 Forbidden";
@@ -76,7 +110,7 @@ static void answer(FakeConnection *connection, const char *request)
     else if (strstr(request, "/kv/range "))
         status = answer_range(out, strstr(request, "\r\n\r\n") + 4);
     else
-        fputs("{\"TTL\":\"-1\"}", out);
+        status = answer_lease(out, strstr(request, "\r\n\r\n") + 4);
     fclose(out);
     fake_answer(connection, status, "", text);
 }
@@ -193,6 +227,22 @@ static void a_prefix_that_is_not_readable_hides_no_other(void **state)
     assert_string_equal(unreadable[1], "/hidden/");
 }
 
+static void a_key_has_the_ttl_of_its_lease(void **state)
+{
+    static const char *const prefixes[] = { "/lease/" };
+    static const int64_t ttls_s[] = { LISTING_NO_TTL, 0, LISTING_TTL_UNKNOWN, LISTING_TTL_UNKNOWN };
+    const ListedKey *keys;
+
+    (void)state;
+    open_store();
+    assert_string_equal(list(prefixes, 1).why, "");
+    assert_int_equal(listing_keys(listing, &keys), ARRAY_SIZE(ttls_s));
+    for (size_t i = 0; i < ARRAY_SIZE(ttls_s); i++) {
+        assert_int_equal(keys[i].ttl_s, ttls_s[i]);
+        assert_int_equal(keys[i].granted_ttl_s, i == 1 ? 30 : 0);
+    }
+}
+
 static void without_a_readable_prefix_there_is_no_list(void **state)
 {
     static const char *const prefixes[] = { "/secret/", "/hidden/" };
@@ -240,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(long_texts_are_cut_between_characters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_prefix_that_is_not_readable_hides_no_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_has_the_ttl_of_its_lease, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_readable_prefix_there_is_no_list, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_memory_no_other_range_is_asked, set_up, tear_down),
     };
