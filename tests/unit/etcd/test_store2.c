@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "etcd/etcd2_call.h"
 #include "etcd/etcd2_message.h"
 #include "base/numbers.h"
 #include "etcd/store_private.h"
@@ -659,6 +660,22 @@ static void a_dry_run_makes_no_directory(void **state)
     }
 }
 
+static void a_dry_run_wakes_no_confd(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        char *endpoints[] = { server->url };
+        bool nudge = i & 1, read_only = i & 2;
+        StoreConfig config = {
+            .etcd = { .endpoints = endpoints, .n_endpoints = 1 }, .ttl_s = 30, .nudge = nudge, .read_only = read_only
+        };
+        CLEANUP(store_free_p) Store *store = NULL;
+
+        assert_int_equal(store_new(&store, event, &config), 0);
+        assert_int_equal(store->etcd2->nudge != NULL, nudge && !read_only);
+    }
+}
+
 /* What is wrong with one layout's directory leaves the other layouts' keys alone. */
 static void a_directory_in_the_way_ends_no_opening(void **state)
 {
@@ -1031,6 +1048,7 @@ int main(void)
         TEST(v2_has_no_key_without_a_slash),
         TEST(sends_no_refresh_to_an_older_server),
         TEST(a_dry_run_makes_no_directory),
+        TEST(a_dry_run_wakes_no_confd),
         TEST(a_directory_in_the_way_ends_no_opening),
         TEST(a_dry_run_only_reads_the_key),
         TEST(a_refresh_creates_no_key),
