@@ -80,7 +80,7 @@ typedef struct Job {
 struct Store {
     FakeEtcd *etcd;
     Refresher *refresher; /* a real one */
-    bool has_lease, opened;
+    bool has_lease, opened, lease_changed;
     unsigned ttl_s, batch_max, concurrency;
     bool no_memory; /* the next call fails */
     Job jobs[JOBS_MAX];
@@ -155,8 +155,7 @@ bool store_has_lease(const Store *store)
 
 bool store_lease_changed(const Store *store)
 {
-    (void)store;
-    return false;
+    return store->lease_changed;
 }
 
 Refresher *store_refresher(const Store *store)

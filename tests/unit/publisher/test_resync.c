@@ -239,9 +239,55 @@ static void resync_from_before_the_answer_of_a_write_is_ignored(void **state)
     assert_int_equal(rig->store->n_applies, applies);
 }
 
+/* A resync finds the lease lost, while the key stays under that lease. Then the next opening does not find the key, and
+ * the agent writes the key again. */
+static const StoreOp *write_after_opening(Rig *rig, bool lease_changed)
+{
+    start_with(rig, "/a", NULL, NULL);
+    etcd_find(&rig->etcd, "/a")->ours = false;
+    rig->etcd.lease_expires_us = 0;
+    rig->store->lease_changed = lease_changed;
+    publisher_resync(rig->publisher);
+    for (unsigned i = 0; i < 2; i++) {
+        turn(rig);
+        assert_int_equal(rig->store->n_jobs, 1);
+        assert_int_equal(rig->store->jobs[0].kind, i == 0 ? JOB_RESYNC : JOB_OPEN);
+        job_do(rig->store, &rig->store->jobs[0], ANSWER);
+        job_answer(rig->store, 0);
+    }
+    turn(rig);
+    assert_int_equal(rig->store->n_jobs, 1);
+    assert_int_equal(rig->store->jobs[0].kind, JOB_APPLY);
+    return &rig->store->jobs[0].ops[0];
+}
+
+/* A cloned host uses the old lease too. The mod revision shows that the key is this host's. */
+static void key_under_the_lease_of_a_clone_is_still_known(void **state)
+{
+    Rig *rig = *state;
+    const StoreOp *op = write_after_opening(rig, true);
+
+    assert_non_null(op->previous);
+    assert_string_equal(op->previous, "1");
+    assert_int_equal(op->known, etcd_find(&rig->etcd, "/a")->revision);
+    settle(rig);
+}
+
+static void key_that_the_opening_does_not_find_is_not_known(void **state)
+{
+    Rig *rig = *state;
+    const StoreOp *op = write_after_opening(rig, false);
+
+    assert_null(op->previous);
+    assert_int_equal(op->known, 0);
+    settle(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        V3(key_under_the_lease_of_a_clone_is_still_known),
+        V3(key_that_the_opening_does_not_find_is_not_known),
         V3(resync_older_than_a_write_is_ignored),
         V3(resync_from_before_the_answer_of_a_write_is_ignored),
         V3(changed_value_is_found_by_the_resync),
