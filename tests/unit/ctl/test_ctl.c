@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -157,6 +158,7 @@ static void run_child(Rig *rig, int argc, char **argv)
     SettingsAction action;
     int operand, n = 7;
 
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails does not wait for its child */
     for (int i = 0; i < argc; i++)
         all[n++] = argv[i];
     if (settings_load(&settings, n, all, &action, &operand, &error) < 0) {
