@@ -813,7 +813,6 @@ static void gives_up_a_race_that_does_not_end(void **state)
     run(store, &op, lines, 8, STORE_OK, STORE_OP_FAILED);
 }
 
-/* A delete that etcd carries out late must not meet the same value that was written anew. */
 typedef struct Race {
     StoreOp op;
     Line lines[8];
@@ -863,6 +862,7 @@ static void replaces_the_key_that_was_seen(void **state)
     run(store, &op, unseen, 1, STORE_OK, STORE_OP_DONE);
 }
 
+/* A delete that etcd carries out late must not meet the same value that was written anew. */
 static void deletes_by_the_index_that_it_wrote(void **state)
 {
     CLEANUP(store_free_p) Store *store = make_open_store("{\"etcdserver\":\"2.3.8\",\"etcdcluster\":\"2.3.0\"}");
