@@ -273,6 +273,27 @@ static void key_under_the_lease_of_a_clone_is_still_known(void **state)
     settle(rig);
 }
 
+static Failure refuse_a_heartbeat_once(Rig *rig, const Job *job)
+{
+    return job->kind == JOB_HEARTBEAT && rig->count++ == 0 ? REFUSE : ANSWER;
+}
+
+/* No answer has told of an ended lease, but the opening after the refusal takes another lease. */
+static void registered_key_moves_to_another_lease(void **state)
+{
+    Rig *rig = *state;
+
+    start_with(rig, "/a", NULL, NULL);
+    etcd_find(&rig->etcd, "/a")->ours = false;
+    rig->store->lease_changed = true;
+    size_t applies = rig->store->n_applies;
+    rig->choose = refuse_a_heartbeat_once;
+    pass(rig, 12 * SECOND);
+    assert_int_equal(rig->store->n_opens, 2);
+    assert_int_equal(rig->store->n_applies, applies + 1);
+    assert_int_equal(publisher_counters(rig->publisher)->drift, 0);
+}
+
 static void key_that_the_opening_does_not_find_is_not_known(void **state)
 {
     Rig *rig = *state;
@@ -287,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         V3(key_under_the_lease_of_a_clone_is_still_known),
+        V3(registered_key_moves_to_another_lease),
         V3(key_that_the_opening_does_not_find_is_not_known),
         V3(resync_older_than_a_write_is_ignored),
         V3(resync_from_before_the_answer_of_a_write_is_ignored),
