@@ -889,6 +889,27 @@ static void hanging_inspects_give_up_their_slots(void **state)
     DRIVE(rig, rig->n_inspected == 20);
 }
 
+/* The first hangs a little earlier than the next three, and each gives up its slot when its own time has come. */
+static void inspects_hang_one_after_the_other(void **state)
+{
+    Rig *rig = *state;
+    char id[65];
+
+    start(rig);
+    rig->inspects_are_held = true;
+    for (unsigned i = 0; i < 8; i++) {
+        make_id(id, '1', i);
+        inspect(rig, id, i);
+        if (i == 0)
+            drain(rig);
+    }
+    DRIVE(rig, rig->n_held == 8);
+    assert_int_equal(rig->n_inspected, 0);
+    for (size_t i = 0; i < 8; i++)
+        answer_inspect(rig->held[i], rig->held_ids[i]);
+    DRIVE(rig, rig->n_inspected == 8);
+}
+
 static void bad_answers_to_inspects_have_their_own_errors(void **state)
 {
     Rig *rig = *state;
@@ -991,6 +1012,7 @@ int main(void)
         TEST(few_inspects_at_once_and_all_answered),
         TEST(early_inspects_have_slots_of_their_own),
         TEST(hanging_inspects_give_up_their_slots),
+        TEST(inspects_hang_one_after_the_other),
         TEST(bad_answers_to_inspects_have_their_own_errors),
         TEST(pending_inspects_end_with_the_stream),
         TEST(freed_at_any_time),
