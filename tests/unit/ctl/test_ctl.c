@@ -601,7 +601,8 @@ static void watch_draws_until_a_signal(void **state)
     size_t size = 0;
 
     answer(rig, "agent GET /status", "200 OK", STATUS("\"store\":\"etcd v2\"", WEB));
-    assert_true(terminal >= 0);
+    if (terminal < 0)
+        skip(); /* a root without /dev/pts, as where packages are built */
     assert_int_equal(grantpt(terminal), 0);
     assert_int_equal(unlockpt(terminal), 0);
     (void)fflush(NULL);

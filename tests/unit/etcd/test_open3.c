@@ -161,6 +161,14 @@ static ModelKey *model_find(const char *key)
     return NULL;
 }
 
+static ModelKey *model_get(const char *key)
+{
+    ModelKey *found = model_find(key);
+
+    assert_non_null(found);
+    return found;
+}
+
 static void model_put(const char *key, const char *value, int64_t lease)
 {
     ModelKey *found = model_find(key);
@@ -573,8 +581,8 @@ static void a_key_without_an_address_stays_on_a_shared_lease(void **state)
     Seen seen = open_store(store);
     assert_int_equal(seen.status, STORE_OK);
     assert_int_equal(seen.n_keys, 1);
-    assert_true(model_find("/app/mine")->lease == id_of(LEASE_ADDRESS_A));
-    assert_true(model_find("/rule/a")->lease == id_of(LEASE_PLAIN_A));
+    assert_true(model_get("/app/mine")->lease == id_of(LEASE_ADDRESS_A));
+    assert_true(model_get("/rule/a")->lease == id_of(LEASE_PLAIN_A));
 }
 
 /* What changes in between */
@@ -667,7 +675,7 @@ static void a_key_may_change_before_it_moves(void **state)
     model.hook = change_before_the_move;
     expect_open(store, LOOKS " txn grant txn timetolive timetolive timetolive timetolive txn keepalive txn revoke",
                 LEASE_PLAIN_B, TTL);
-    assert_string_equal(model_find("/app/a")->value, "192.0.2.1:2");
+    assert_string_equal(model_get("/app/a")->value, "192.0.2.1:2");
 
     memset(&model, 0, sizeof(model));
     model.ttl_s[LEASE_PLAIN_A] = OTHER_TTL;
@@ -677,8 +685,8 @@ static void a_key_may_change_before_it_moves(void **state)
     Seen seen = open_store(other);
     assert_int_equal(seen.status, STORE_OK);
     assert_int_equal(seen.n_keys, 0);
-    assert_string_equal(model_find("/app/a")->value, "by hand");
-    assert_int_equal(model_find("/app/a")->lease, 0);
+    assert_string_equal(model_get("/app/a")->value, "by hand");
+    assert_int_equal(model_get("/app/a")->lease, 0);
 }
 
 /* The old lease may end as well, or another owner may take the key, after etcd has listed the lease's keys. */
@@ -762,7 +770,7 @@ static void a_refused_call_ends_the_opening(void **state)
             assert_memory_equal(model.calls, calls, strlen(model.calls));
             model.refused_call = 0;
             assert_int_equal(open_store(store).status, STORE_OK);
-            assert_string_equal(model_find("/app/a")->value, "192.0.2.1:1");
+            assert_string_equal(model_get("/app/a")->value, "192.0.2.1:1");
         }
     }
 }
@@ -841,7 +849,7 @@ static void the_same_lease_is_no_previous_lease(void **state)
 static uint64_t knows_what_it_wrote(void *userdata, const char *key)
 {
     (void)userdata;
-    return strcmp(key, "/app/ours") == 0 ? (uint64_t)model_find(key)->revision : 0;
+    return strcmp(key, "/app/ours") == 0 ? (uint64_t)model_get(key)->revision : 0;
 }
 
 static void a_resync_finds_a_clone_by_any_key(void **state)
@@ -863,15 +871,15 @@ static void a_resync_finds_a_clone_by_any_key(void **state)
         assert_int_equal(open_store(store).status, STORE_OK);
         assert_true(store->etcd3->lease == id_of(LEASE_ADDRESS_A));
         assert_true(store_lease_changed(store));
-        assert_true(model_find(clones[i])->lease == id_of(LEASE_PLAIN_A));
-        assert_true(model_find("/app/x")->lease == id_of(LEASE_ADDRESS_A));
+        assert_true(model_get(clones[i])->lease == id_of(LEASE_PLAIN_A));
+        assert_true(model_get("/app/x")->lease == id_of(LEASE_ADDRESS_A));
     }
 }
 
 static uint64_t knows_all(void *userdata, const char *key)
 {
     (void)userdata;
-    return (uint64_t)model_find(key)->revision;
+    return (uint64_t)model_get(key)->revision;
 }
 
 /* While nobody writes to etcd, a resync is one request. */

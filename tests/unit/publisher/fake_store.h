@@ -96,6 +96,14 @@ static inline FakeKey *etcd_find(FakeEtcd *etcd, const char *key)
     return NULL;
 }
 
+static inline FakeKey *etcd_get(FakeEtcd *etcd, const char *key)
+{
+    FakeKey *found = etcd_find(etcd, key);
+
+    assert_non_null(found);
+    return found;
+}
+
 static inline void etcd_note(FakeEtcd *etcd, char sign, const char *key)
 {
     size_t used = strlen(etcd->last_writes);

@@ -155,6 +155,14 @@ static inline void unwant(Rig *rig, const char *key)
     publisher_unwant(rig->publisher, key, NULL, 0);
 }
 
+static inline const PublisherEntry *publisher_get(const Publisher *publisher, const char *key)
+{
+    const PublisherEntry *found = publisher_find(publisher, key);
+
+    assert_non_null(found);
+    return found;
+}
+
 static inline void assert_value(Rig *rig, const char *key, const char *value)
 {
     FakeKey *found = etcd_find(&rig->etcd, key);

@@ -204,7 +204,7 @@ static void conflict_is_left_alone_until_the_other_key_is_gone(void **state)
     Rig *rig = *state;
 
     start_with_conflict(rig);
-    assert_string_equal(publisher_find(rig->publisher, "/a")->holder, "theirs");
+    assert_string_equal(publisher_get(rig->publisher, "/a")->holder, "theirs");
     pass(rig, 60 * SECOND);
     assert_value(rig, "/a", "theirs");
     assert_int_equal(publisher_counters(rig->publisher)->conflicts, 1);
@@ -222,7 +222,7 @@ static void conflict_is_left_alone_until_the_other_key_is_gone(void **state)
     pass(rig, 11 * SECOND);
     assert_value(rig, "/a", "1");
     assert_state(rig, "/a", ENTRY_REGISTERED);
-    assert_null(publisher_find(rig->publisher, "/a")->holder);
+    assert_null(publisher_get(rig->publisher, "/a")->holder);
 }
 
 static void replace_takes_the_key_over(void **state)
@@ -233,7 +233,7 @@ static void replace_takes_the_key_over(void **state)
     rig->config.replace = true;
     start_with(rig, "/a", NULL, NULL);
     assert_value(rig, "/a", "1");
-    assert_true(etcd_find(&rig->etcd, "/a")->ours);
+    assert_true(etcd_get(&rig->etcd, "/a")->ours);
     assert_int_equal(rig->store->n_replaces, 1);
     assert_int_equal(publisher_counters(rig->publisher)->conflicts, 1);
 }
@@ -347,7 +347,7 @@ static void key_belongs_to_its_owner_while_etcd_may_have_it(void **state)
     start_with(rig, "/a", NULL, NULL);
     assert_true(publisher_owns(rig->publisher, "id"));
     assert_false(publisher_owns(rig->publisher, "another id"));
-    assert_int_equal(publisher_find(rig->publisher, "/a")->known, etcd_find(&rig->etcd, "/a")->revision);
+    assert_int_equal(publisher_get(rig->publisher, "/a")->known, etcd_get(&rig->etcd, "/a")->revision);
     unwant(rig, "/a");
     settle(rig);
     want(rig, "/b", "1");

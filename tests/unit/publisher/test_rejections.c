@@ -10,7 +10,7 @@ static void rejected_key_delays_no_other_key(void **state)
     assert_value(rig, "/a", "1");
     assert_state(rig, "/reject", ENTRY_REJECTED);
     assert_true(publisher_is_idle(rig->publisher));
-    assert_string_equal(publisher_find(rig->publisher, "/reject")->reason, "too large");
+    assert_string_equal(publisher_get(rig->publisher, "/reject")->reason, "too large");
     size_t before = rig->store->n_applies;
     pass(rig, 60 * SECOND);
     assert_true(rig->etcd.has_lease ? rig->store->n_applies == before : true);
@@ -34,7 +34,7 @@ static void rejected_change_deletes_the_old_value(void **state)
     settle(rig);
     assert_value(rig, "/a", "2");
     assert_state(rig, "/a", ENTRY_REGISTERED);
-    assert_null(publisher_find(rig->publisher, "/a")->reason);
+    assert_null(publisher_get(rig->publisher, "/a")->reason);
 }
 
 /* The write of "1" has no answer, and etcd rejects the next value: the old value must not stay. */
