@@ -338,6 +338,7 @@ static int setup(void **state)
     (void)unsetenv("STATE_DIRECTORY");
     (void)unsetenv("WATCHDOG_USEC");
     CLEANUP_FREE char *docker = text_format("unix://%s", rig->docker_path);
+    assert_non_null(docker);
     assert_int_equal(setenv("REGISTRATOR_DOCKER", docker, 1), 0);
     assert_int_equal(setenv("REGISTRATOR_CONTROL", rig->control, 1), 0);
     assert_int_equal(setenv("REGISTRATOR_ADVERTISE", "192.0.2.1", 1), 0);
