@@ -242,7 +242,7 @@ teardown() {
     start web -p 8097:80 --network inner
     why_becomes not-published web
     run lab_registrator h1 explain web
-    [[ $output == *"Connect the container to a bridge network"* ]]
+    [[ $output == *"Connect the container also to a bridge network"* ]]
     lab_docker h1 network connect bridge web
     keys_become "/app/servers/web 192.0.2.11:8097"
     lab_docker h1 rm -f web >/dev/null
